@@ -1,0 +1,72 @@
+"""Pass 1 of path patching: a sender's effect through the residual stream and the MLPs alone.
+
+All attention is frozen to the clean run, so the change lives at one token: rows are (sender, prompt), and a
+sender joins as the layer loop reaches it. One matrix product at layer k holds all senders at or below k.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from entity_mech.engine.clean import CleanRun
+from entity_mech.engine.ops import add_mlp_, rms_norm, row_block
+from entity_mech.engine.receivers import Receivers
+from entity_mech.models.decoder import Decoder
+
+# (layer, input) -> [sender, prompt, heads of that input, d_head], unrotated, senders below that layer
+ReceiverValues = Mapping[tuple[int, str], Tensor]
+
+
+def _read_inputs(
+    decoder: Decoder, layer: int, wanted: dict[str, list[int]], rows: Float[Tensor, "sender prompt d_model"]
+) -> dict[tuple[int, str], Tensor]:
+    """The receivers' inputs in one layer, from the rows of all senders below it."""
+    s = decoder.shape
+    parts = [decoder.rows(layer, kind, heads) for kind, heads in wanted.items()]
+    weight = torch.cat([w for w, _ in parts])
+    bias = None if parts[0][1] is None else torch.cat([b for _, b in parts if b is not None])
+    norm = decoder.layers[layer].norm_attn
+    made = [
+        F.linear(rms_norm(block, norm, s.norm_eps), weight, bias)
+        for block in rows.flatten(0, 1).split(row_block(decoder))
+    ]
+    values = torch.cat(made).view(*rows.shape[:2], -1, s.d_head)
+    sizes = [len(heads) for heads in wanted.values()]
+    return {(layer, kind): v for kind, v in zip(wanted, values.split(sizes, 2), strict=True)}
+
+
+def direct_paths(
+    decoder: Decoder,
+    clean: CleanRun,
+    pos: Int[Tensor, " prompt"],
+    corrupted: Float[Tensor, "prompt layer head d_head"],
+    receivers: Receivers | None,
+) -> tuple[Float[Tensor, "sender prompt d_model"], ReceiverValues]:
+    """Replace each sender's output at `pos` by its corrupted one and follow residual stream and MLPs.
+
+    sender = layer * n_heads + head. Without receivers (the logits) all senders run to the end and their
+    final residual streams are returned; with receivers the run stops at the last one, and the receivers'
+    inputs are returned for every sender below each (method, section 4, pass 1). `clean` needs z, mid and attn_out.
+    """
+    s = decoder.shape
+    index = torch.arange(len(pos), device=pos.device)
+    stop = s.n_layers if receivers is None else receivers.last
+    wanted = {} if receivers is None else receivers.layers
+    rows = torch.empty(stop * s.n_heads, len(pos), s.d_model, dtype=decoder.dtype, device=decoder.device)
+    values: dict[tuple[int, str], Tensor] = {}
+    for layer in range(stop):
+        n = layer * s.n_heads
+        if n and layer in wanted:
+            values |= _read_inputs(decoder, layer, wanted[layer], rows[:n])
+        rows[:n] += clean.attn_out[layer][index, pos]
+        change = corrupted[:, layer] - clean.z[layer][index, pos]
+        joining = rows[n : n + s.n_heads]
+        torch.matmul(change.transpose(0, 1), decoder.layers[layer].out_by_head, out=joining)
+        joining += clean.mid[layer][index, pos]
+        add_mlp_(decoder, layer, rows[: n + s.n_heads].view(-1, s.d_model))
+    if stop and stop in wanted:
+        values |= _read_inputs(decoder, stop, wanted[stop], rows)
+    return rows, values

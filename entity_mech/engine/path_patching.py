@@ -1,0 +1,79 @@
+"""One path-patching search over a batch of prompts: every head as a sender, exactly, both passes."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from entity_mech.engine.clean import CleanRun, run_clean
+from entity_mech.engine.direct_paths import direct_paths
+from entity_mech.engine.ops import answer_probability
+from entity_mech.engine.receiver_paths import receiver_paths, suffix_groups
+from entity_mech.engine.receivers import Receivers
+from entity_mech.models.decoder import Decoder
+
+KEPT = frozenset({"mid", "attn_out", "z", "q", "k", "v"})
+# Tokens in flight in pass 2; at 4096 dimensions in float32 they take 1 GiB.
+MAX_ROWS = 65536
+
+
+def clean_answer(
+    decoder: Decoder, clean: CleanRun, length: Int[Tensor, " prompt"], answer: Int[Tensor, " prompt"]
+) -> tuple[Float[Tensor, " prompt"], Float[Tensor, " prompt"]]:
+    """Probability and logit of the correct token in the clean run."""
+    return answer_probability(decoder, clean.last(length), answer)
+
+
+def patched_answers(
+    decoder: Decoder,
+    clean: CleanRun,
+    length: Int[Tensor, " prompt"],
+    answer: Int[Tensor, " prompt"],
+    pos: Int[Tensor, " prompt"],
+    corrupted: Float[Tensor, "prompt layer head d_head"],
+    receivers: Receivers | None,
+    max_rows: int = MAX_ROWS,
+) -> tuple[Float[Tensor, "sender prompt"], Float[Tensor, "sender prompt"]]:
+    """Probability and logit of the correct token with each head's path patched (method, section 4).
+
+    pos: the sender's token in the clean prompts. corrupted: head outputs of the corrupted prompts at the
+    sender's role. receivers: None for the logits. sender = layer * n_heads + head; senders at or above the
+    last receiver give exactly the clean answer. `clean` needs KEPT.
+    """
+    s = decoder.shape
+    p, logit = clean_answer(decoder, clean, length, answer)
+    n = s.n_layers * s.n_heads
+    p, logit = p.expand(n, -1).clone(), logit.expand(n, -1).clone()
+    if receivers is not None and not any(receivers.layers):
+        return p, logit  # no receivers, or all in layer 0: no sender has a path
+    rows, values = direct_paths(decoder, clean, pos, corrupted.to(decoder.dtype), receivers)
+    if receivers is None:
+        # Before the last token a head's direct path ends at its own token and never reaches the logits.
+        at_last = pos == length - 1
+        found = answer_probability(decoder, rows.flatten(0, 1), answer.repeat(n))
+        p, logit = (torch.where(at_last, new.view(n, -1), old) for new, old in zip(found, (p, logit), strict=True))
+        return p, logit
+    del rows
+    for group in suffix_groups(pos, length - 1):
+        for senders, final in receiver_paths(decoder, clean, group, receivers, values, max_rows):
+            target = answer[group.prompts].repeat(len(senders))
+            found = answer_probability(decoder, final.flatten(0, 1), target)
+            shape = (len(senders), len(group.prompts))
+            at = slice(senders.start, senders.stop)
+            p[at, group.prompts], logit[at, group.prompts] = found[0].view(shape), found[1].view(shape)
+    return p, logit
+
+
+def run_search(
+    decoder: Decoder,
+    ids: Int[Tensor, "prompt pos"],
+    length: Int[Tensor, " prompt"],
+    answer: Int[Tensor, " prompt"],
+    pos: Int[Tensor, " prompt"],
+    corrupted: Float[Tensor, "prompt layer head d_head"],
+    receivers: Receivers | None,
+    max_rows: int = MAX_ROWS,
+) -> tuple[Float[Tensor, "sender prompt"], Float[Tensor, "sender prompt"]]:
+    """`patched_answers` from token ids."""
+    return patched_answers(
+        decoder, run_clean(decoder, ids, KEPT), length, answer, pos, corrupted, receivers, max_rows
+    )

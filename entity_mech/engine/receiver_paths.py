@@ -1,0 +1,117 @@
+"""Pass 2 of path patching: the clean prompt with only the receivers' inputs patched, read at the last token.
+
+Nothing before the patched token changes, and nothing below a row's first receiver layer: only the suffix of
+tokens runs, from that layer up, against the clean prefix's keys and values.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from entity_mech.engine.clean import CleanRun
+from entity_mech.engine.direct_paths import ReceiverValues
+from entity_mech.engine.join import JoinLayer, SuffixGroup
+from entity_mech.engine.ops import add_mlp_, rotate, row_block, split_qkv
+from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.suffix_attention import suffix_attention
+from entity_mech.models.decoder import Decoder
+
+
+def suffix_groups(pos: Int[Tensor, " prompt"], last: Int[Tensor, " prompt"]) -> list[SuffixGroup]:
+    """Prompts with the same first token and last token run together."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for i, key in enumerate(zip(pos.tolist(), last.tolist(), strict=True)):
+        found.setdefault(key, []).append(i)
+    return [SuffixGroup(torch.tensor(ix, device=pos.device), *key) for key, ix in sorted(found.items())]
+
+
+def _run_layer(
+    decoder: Decoder,
+    clean: CleanRun,
+    group: SuffixGroup,
+    layer: int,
+    rows: Float[Tensor, "sender prompt n_pos d_model"],
+    patched: dict[str, Tensor],
+    wanted: dict[str, list[int]],
+) -> None:
+    """Attention of a layer on rows that joined below it, in place; receivers keep their pass-1 inputs."""
+    w, n_pos = decoder.layers[layer], rows.shape[2]
+    n_query = 1 if layer == decoder.shape.n_layers - 1 else n_pos
+    span = slice(group.start, group.last + 1)
+    cos, sin = decoder.rotary_cos[span, None], decoder.rotary_sin[span, None]
+    prefix_k = clean.k[layer][group.prompts, :, : group.start]
+    prefix_v = clean.v[layer][group.prompts, :, : group.start]
+    step = max(1, row_block(decoder) // (rows.shape[1] * n_pos))
+    for first in range(0, rows.shape[0], step):
+        block = rows[first : first + step]
+        q, k, v = split_qkv(decoder, layer, block)
+        for kind, tensor in (("q", q), ("k", k), ("v", v)):
+            if kind in patched:
+                tensor[:, :, 0, wanted[kind]] = patched[kind][first : first + step]
+        q, cos_q, sin_q = q[:, :, n_pos - n_query :], cos[n_pos - n_query :], sin[n_pos - n_query :]
+        q, k = rotate(q, cos_q, sin_q), rotate(k, cos, sin)
+        z = suffix_attention(decoder, q, k, v, prefix_k, prefix_v)
+        block[:, :, n_pos - n_query :] += F.linear(z.flatten(3), w.out, w.out_bias)
+
+
+def _run_block(
+    decoder: Decoder,
+    clean: CleanRun,
+    group: SuffixGroup,
+    receivers: Receivers,
+    values: ReceiverValues,
+    joins: dict[int, JoinLayer],
+    senders: range,
+) -> Float[Tensor, "sender prompt d_model"]:
+    """Final residual stream at the last token for a run of consecutive senders."""
+    s = decoder.shape
+    span = slice(group.start, group.last + 1)
+    shape = (len(senders), len(group.prompts), group.n_pos, s.d_model)
+    rows = torch.empty(shape, dtype=decoder.dtype, device=decoder.device)
+    joined = 0
+    for layer in range(receivers.next_above(senders.start // s.n_heads), s.n_layers):
+        wanted = receivers.layers.get(layer, {})
+        total = min(len(senders), layer * s.n_heads - senders.start) if wanted else joined
+        patched = {
+            kind: values[layer, kind][senders.start : senders.start + total, group.prompts] for kind in wanted
+        }
+        if joined:
+            old = {kind: v[:joined] for kind, v in patched.items()}
+            _run_layer(decoder, clean, group, layer, rows[:joined], old, wanted)
+        if total > joined:
+            if layer not in joins:
+                joins[layer] = JoinLayer(decoder, clean, group, layer, wanted)
+            first = joins[layer].first_query
+            mid = clean.mid[layer][group.prompts, span][:, first:]
+            change = joins[layer].change({kind: v[joined:] for kind, v in patched.items()})
+            torch.add(change, mid, out=rows[joined:total, :, first:])
+            joined = total
+        if layer == s.n_layers - 1:
+            last = rows[:joined, :, -1].contiguous()
+            add_mlp_(decoder, layer, last.view(-1, s.d_model))
+            return last
+        add_mlp_(decoder, layer, rows[:joined].view(-1, s.d_model))
+    raise AssertionError("a layer loop always ends in the last layer")
+
+
+def receiver_paths(
+    decoder: Decoder,
+    clean: CleanRun,
+    group: SuffixGroup,
+    receivers: Receivers,
+    values: ReceiverValues,
+    max_rows: int,
+) -> Iterator[tuple[range, Float[Tensor, "sender prompt d_model"]]]:
+    """Final residual streams at the last token, a block of senders at a time.
+
+    At most `max_rows` tokens (sender x prompt x suffix token) are held at once, but at least one sender's.
+    """
+    n_senders = receivers.last * decoder.shape.n_heads
+    step = max(1, max_rows // (len(group.prompts) * group.n_pos))
+    joins: dict[int, JoinLayer] = {}
+    for first in range(0, n_senders, step):
+        senders = range(first, min(n_senders, first + step))
+        yield senders, _run_block(decoder, clean, group, receivers, values, joins, senders)

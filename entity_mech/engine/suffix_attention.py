@@ -1,0 +1,47 @@
+"""Attention of suffix tokens: many variants of a prompt's end against one clean prefix, expanded, not copied."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from entity_mech.models.decoder import Decoder
+
+
+def suffix_attention(
+    decoder: Decoder,
+    q: Float[Tensor, "sender prompt n_query head d_head"],
+    k: Float[Tensor, "sender prompt n_pos kv_head d_head"],
+    v: Float[Tensor, "sender prompt n_pos kv_head d_head"],
+    prefix_k: Float[Tensor, "prompt kv_head n_prefix d_head"],
+    prefix_v: Float[Tensor, "prompt kv_head n_prefix d_head"],
+) -> Float[Tensor, "sender prompt n_query head d_head"]:
+    """Head outputs of the last n_query of n_pos suffix tokens; q and k are rotated.
+
+    Scores against the prefix are one matrix product a (prompt, kv_head) for all senders at once.
+    """
+    s = decoder.shape
+    n_sender, n_prompt, n_query = q.shape[:3]
+    n_pos, n_prefix = k.shape[2], prefix_k.shape[2]
+    queries = (q * decoder.scale).view(n_sender, n_prompt, n_query, s.n_kv_heads, s.group, s.d_head)
+    queries = queries.permute(1, 3, 0, 4, 2, 5)  # prompt kv_head sender group n_query d_head
+    flat = queries.reshape(n_prompt, s.n_kv_heads, -1, s.d_head)
+    by_sender = flat.view(n_prompt, s.n_kv_heads, n_sender, s.group * n_query, s.d_head)
+    keys, values = k.permute(1, 3, 0, 2, 4), v.permute(1, 3, 0, 2, 4)  # prompt kv_head sender n_pos d_head
+
+    scores = flat.new_empty(n_prompt, s.n_kv_heads, n_sender, s.group * n_query, n_prefix + n_pos)
+    scores[..., :n_prefix] = (flat @ prefix_k.transpose(-1, -2)).view(*scores.shape[:-1], n_prefix)
+    if n_pos == 1:
+        scores[..., n_prefix:] = (by_sender * keys).sum(-1, keepdim=True)
+    else:
+        own = by_sender @ keys.transpose(-1, -2)
+        if n_query > 1:
+            future = torch.ones(n_query, n_pos, dtype=torch.bool, device=q.device).triu(n_pos - n_query + 1)
+            own.unflatten(-2, (s.group, n_query)).masked_fill_(future, -torch.inf)
+        scores[..., n_prefix:] = own
+    pattern = scores.softmax(-1)
+    before = pattern[..., :n_prefix].flatten(2, 3) @ prefix_v
+    z = before.view(by_sender.shape)
+    within = pattern[..., n_prefix:]
+    z = z + (within * values if n_pos == 1 else within @ values)
+    z = z.view(n_prompt, s.n_kv_heads, n_sender, s.group, n_query, s.d_head)
+    return z.permute(2, 0, 4, 1, 3, 5).reshape(n_sender, n_prompt, n_query, s.n_heads, s.d_head)

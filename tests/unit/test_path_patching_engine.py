@@ -1,0 +1,132 @@
+"""The fast engine against the literal two-pass method, and its invariants."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import decoder_from, exact_norms, random_llama, random_prompts
+from literal_path_patching import LiteralPathPatching
+
+from entity_mech.engine.clean import run_clean
+from entity_mech.engine.path_patching import run_search
+from entity_mech.engine.receivers import Receivers
+
+N, LENGTH, VOCAB = 5, 14, 61
+SHAPES = {
+    "every head its own keys": {},
+    "grouped keys": {"kv_heads": 2},
+    "grouped keys, odd d_head": {"kv_heads": 2, "d_head": 12},
+    "biases, tied": {"kv_heads": 2, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+}
+# (input, layer, query head); several inputs in one layer, the last layer, and a shared key/value head.
+RECEIVERS = {
+    "logits": None,
+    "q": [("q", 1, 0), ("q", 2, 3), ("q", 3, 1)],
+    "k": [("k", 1, 0), ("k", 1, 1), ("k", 3, 2)],
+    "v": [("v", 1, 1), ("v", 2, 0), ("v", 3, 3)],
+    "k and v": [("k", 1, 1), ("v", 1, 1), ("v", 2, 2), ("k", 2, 0)],
+    "q and v": [("q", 1, 2), ("v", 1, 0), ("q", 3, 2), ("v", 3, 2)],
+    "q, k and v": [("q", 1, 1), ("k", 1, 1), ("v", 1, 1), ("k", 2, 3), ("q", 2, 0), ("v", 3, 0)],
+}
+
+
+def tolerance(dtype):
+    return {"rtol": 0, "atol": 5e-6 if dtype == torch.float32 else 1e-12}
+
+
+class Case:
+    """Random prompts of different lengths with the sender at various tokens."""
+
+    def __init__(self, shape, dtype=torch.float32, token="middle", seed=0):
+        rng = np.random.default_rng(seed)
+        self.model = random_llama(layers=4, vocab=VOCAB, seed=seed, **shape).to(dtype)
+        self.decoder = decoder_from(self.model, dtype)
+        ids, length = random_prompts(rng, n=N, length=LENGTH, vocab=VOCAB, ragged=True)
+        other, _ = random_prompts(rng, n=N, length=LENGTH, vocab=VOCAB)
+        self.ids, self.length, self.other = map(torch.as_tensor, (ids, length, other))
+        self.answer = torch.as_tensor(rng.integers(1, VOCAB, N))
+        spots = {"last": length - 1, "middle": rng.integers(4, 9, N), "first": np.zeros(N, int)}
+        self.pos = torch.as_tensor(spots[token])
+        self.corrupted_pos = torch.as_tensor(rng.integers(2, 9, N))
+        z = run_clean(self.decoder, self.other, {"z"}).z
+        rows = torch.arange(N)
+        self.corrupted = torch.stack([layer[rows, self.corrupted_pos] for layer in z], 1)
+
+    def receivers(self, heads):
+        group = self.decoder.shape.group
+        return None if heads is None else Receivers.of_heads(heads, group)
+
+    def fast(self, heads, **more):
+        args = (self.ids, self.length, self.answer, self.pos, self.corrupted, self.receivers(heads))
+        return run_search(self.decoder, *args, **more)[0]
+
+    def literal(self, heads):
+        oracle = LiteralPathPatching(self.model, self.ids, self.length, self.other)
+        group = self.decoder.shape.group
+        keys = None if heads is None else {(k, la, h if k == "q" else h // group) for k, la, h in heads}
+        s = self.decoder.shape
+        found = [
+            oracle.probability(la, h, self.pos, self.corrupted_pos, keys, self.answer)
+            for la in range(s.n_layers)
+            for h in range(s.n_heads)
+        ]
+        return torch.stack(found)
+
+
+@pytest.mark.parametrize("token", ["last", "middle", "first"])
+@pytest.mark.parametrize("receivers", RECEIVERS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_literal_method(shape, receivers, token):
+    heads = RECEIVERS[receivers]
+    for dtype in (torch.float32, torch.float64):
+        with exact_norms():
+            case = Case(SHAPES[shape], dtype, token)
+            literal = case.literal(heads)
+        fast = case.fast(heads)
+        assert torch.allclose(fast, literal.to(fast.dtype), **tolerance(dtype))
+        # The logits are read at the last token only, and a query at position 0 has one key to attend to.
+        silent = {("logits", "middle"), ("logits", "first"), ("q", "first")}
+        if (receivers, token) not in silent:
+            clean = case.fast([])
+            assert (fast - clean).abs().max() > 1e-4, "the patch must have done something"
+
+
+def test_sender_at_or_above_its_receivers_scores_exactly_zero():
+    case = Case({"kv_heads": 2})
+    fast, clean = case.fast([("v", 2, 0)]), case.fast([])
+    assert torch.equal(fast[2 * 4 :], clean[2 * 4 :])
+    assert not torch.equal(fast[: 2 * 4], clean[: 2 * 4])
+
+
+def test_patching_a_prompt_with_itself_changes_nothing():
+    case = Case({}, torch.float64)
+    rows = torch.arange(N)
+    z = run_clean(case.decoder, case.ids, {"z"}).z
+    case.corrupted = torch.stack([layer[rows, case.pos] for layer in z], 1)
+    clean = case.fast([])
+    for heads in RECEIVERS.values():
+        assert torch.allclose(case.fast(heads), clean, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("receivers", ["logits", "k and v", "q"])
+def test_batch_equals_its_rows_and_blocks_change_nothing(receivers):
+    case = Case({"kv_heads": 2}, torch.float64, "last" if receivers == "logits" else "middle")
+    heads = RECEIVERS[receivers]
+    whole = case.fast(heads)
+    assert torch.allclose(case.fast(heads, max_rows=1), whole, rtol=0, atol=1e-13)
+    for i in range(N):
+        one = slice(i, i + 1)
+        args = (case.ids[one], case.length[one], case.answer[one], case.pos[one], case.corrupted[one])
+        alone = run_search(case.decoder, *args, case.receivers(heads))[0]
+        assert torch.allclose(alone[:, 0], whole[:, i], rtol=0, atol=1e-13)
+
+
+def test_shared_key_value_head_is_patched_once():
+    both = Receivers.of_heads([("v", 1, 0), ("v", 1, 1), ("k", 1, 3)], group=2)
+    assert both.layers == {1: {"v": [0], "k": [1]}}
+
+
+def test_no_receivers_finds_nothing():
+    case = Case({})
+    clean = case.fast([])
+    assert torch.equal(clean, clean[:1].expand_as(clean))
+    assert torch.equal(case.fast([("v", 0, 1)]), clean), "a receiver in layer 0 has no sender below it"
