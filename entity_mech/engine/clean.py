@@ -40,8 +40,8 @@ class CleanRun:
         return self.final[torch.arange(len(length), device=self.final.device), length - 1]
 
 
-def to_ids(decoder: Decoder, ids: np.ndarray) -> Int[Tensor, "prompt pos"]:
-    """Token ids as a tensor on the model's device."""
+def to_ids(decoder: Decoder, ids: np.ndarray) -> Int[Tensor, "..."]:
+    """Token ids, positions or lengths as a tensor on the model's device."""
     return torch.as_tensor(np.asarray(ids), dtype=torch.long, device=decoder.device)
 
 

@@ -1,0 +1,163 @@
+"""Is the answer right? Many mean-ablated circuits on many prompts, cut into blocks that fit in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from entity_mech.engine.circuit_plan import CircuitPlan, plan_circuits
+from entity_mech.engine.circuit_run import prepare_ablated, run_plan
+from entity_mech.engine.clean import to_ids
+from entity_mech.engine.memory import activation_budget
+from entity_mech.engine.ops import predictions, rms_norm
+from entity_mech.errors import UserError
+from entity_mech.models.decoder import Decoder
+from entity_mech.progress import track
+from entity_mech.task.tokens import TokenizedPrompts
+
+PREPARED_SHARE = 0.5  # of the memory budget, for the keys and values that all circuits share
+ROWS_SHARE = 1 / 16  # of the budget, for one copy of the rows in flight (a layer needs about five)
+LEAST_PROMPTS = 8  # circuits are cut into blocks when a batch would hold fewer prompts than this
+MARGIN = 1e-3  # logits closer than this (relative) are left to the full vocabulary
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """Prompts whose shared keys and values fit, and rows (streams of a prompt) in flight; from memory."""
+
+    prompts: int
+    rows: int
+
+
+def batch_sizes(decoder: Decoder, n_pos: int, budget: int | None = None) -> BatchSizes:
+    """Batch sizes for prompts of n_pos tokens; `budget` in bytes, by default what the device has."""
+    s = decoder.shape
+    size = decoder.embedding.element_size()
+    budget = budget or activation_budget(decoder)
+    prepared = n_pos * s.n_layers * 2 * s.n_kv_heads * s.d_head * size
+    return BatchSizes(
+        prompts=max(1, int(budget * PREPARED_SHARE) // prepared),
+        rows=max(1, int(budget * ROWS_SHARE) // (s.d_model * size)),
+    )
+
+
+def role_positions(prompts: TokenizedPrompts, roles: Sequence[str]) -> Int[np.ndarray, "prompt role"]:
+    """Token positions of roles, in the order given.
+
+    Raises:
+        UserError: a role is unknown or does not exist in every prompt.
+    """
+    for role in roles:
+        if role not in prompts.roles:
+            raise UserError(f"unknown token role {role!r}; known: {', '.join(sorted(prompts.roles))}")
+        if (prompts.roles[role] < 0).any():
+            raise UserError(f"the token role {role!r} does not exist in every prompt")
+    return np.stack([prompts.roles[role] for role in roles], 1)
+
+
+def circuit_correct(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Float[Tensor, "pos layer head d_head"],
+    roles: Sequence[str],
+    masks: Bool[np.ndarray, "circuit role layer head"],
+    *,
+    label: str = "circuits",
+    budget: int | None = None,
+) -> Bool[np.ndarray, "circuit prompt"]:
+    """Whether each circuit's most likely next token, over the whole vocabulary, is the correct object.
+
+    A circuit keeps the heads in its mask at the role tokens; every other head at every token gives its mean.
+    Circuits given in one call share all that they have in common, so call once for many.
+
+    Raises:
+        UserError: two roles are one token somewhere, or stand in different orders in different prompts.
+    """
+    if "last" not in roles:
+        roles = [*roles, "last"]
+        masks = np.concatenate([masks, np.zeros_like(masks[:, :1])], 1)
+    positions = role_positions(prompts, roles)
+    order = positions[0].argsort()
+    if (np.diff(positions[:, order]) <= 0).any():
+        names = ", ".join(roles)
+        raise UserError(f"the roles {names} are not distinct tokens in the same order in every prompt")
+    return correct_at(
+        decoder, prompts, means, positions[:, order], masks[:, order], label=label, budget=budget
+    )
+
+
+def correct_at(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Float[Tensor, "pos layer head d_head"],
+    positions: Int[np.ndarray, "prompt role"],
+    masks: Bool[np.ndarray, "circuit role layer head"],
+    *,
+    label: str = "circuits",
+    budget: int | None = None,
+) -> Bool[np.ndarray, "circuit prompt"]:
+    """As `circuit_correct`, at positions that increase in every prompt and end with its last token."""
+    masks = np.ascontiguousarray(masks, dtype=bool)
+    correct = np.zeros((len(masks), len(prompts)), dtype=bool)
+    if not correct.size:
+        return correct
+    sizes = batch_sizes(decoder, prompts.ids.shape[1], budget)
+    kept = masks.any((0, 2, 3))
+    kept[-1] = True  # a role where no circuit keeps a head is an ablated token like any other
+    blocks = plan_blocks(masks[:, kept], decoder.shape.n_kv_heads, max(1, sizes.rows // LEAST_PROMPTS))
+    peak = max(plan.peak_rows for _, plan in blocks)
+    step = min(sizes.prompts, max(1, sizes.rows // peak))
+    starts = range(0, len(prompts), step)
+    for start in track(starts, len(starts), f"{label}: {len(masks)} circuits, {step} prompts a batch"):
+        batch = prompts.rows(slice(start, start + step))
+        at = to_ids(decoder, positions[start : start + step][:, kept])
+        prepared = prepare_ablated(decoder, to_ids(decoder, batch.ids), at, means)
+        for members, plan in blocks:
+            final = run_plan(decoder, prepared, at, plan)
+            rows, circuit = np.unique(plan.final, return_inverse=True)
+            final = final[:, torch.as_tensor(rows, device=final.device)]
+            right = is_correct(decoder, final, to_ids(decoder, batch.answer), to_ids(decoder, batch.choices))
+            correct[members, start : start + step] = right.T.cpu().numpy()[circuit]
+    return correct
+
+
+def plan_blocks(
+    masks: Bool[np.ndarray, "circuit role layer head"], n_kv_heads: int, most_rows: int
+) -> list[tuple[np.ndarray, CircuitPlan]]:
+    """Circuits in blocks of at most `most_rows` rows a prompt; what is alike in the first layers goes together."""
+    packed = np.packbits(masks.swapaxes(1, 2).reshape(len(masks), -1), axis=1)
+    order = np.array(sorted(range(len(masks)), key=lambda i: packed[i].tobytes()))
+
+    def split(members: np.ndarray) -> list[tuple[np.ndarray, CircuitPlan]]:
+        plan = plan_circuits(masks[members], n_kv_heads)
+        if plan.peak_rows <= most_rows or len(members) == 1:
+            return [(members, plan)]
+        half = len(members) // 2
+        return split(members[:half]) + split(members[half:])
+
+    return split(order)
+
+
+@torch.inference_mode()
+def is_correct(
+    decoder: Decoder,
+    final: Float[Tensor, "prompt row d_model"],
+    answer: Int[Tensor, " prompt"],
+    choices: Int[Tensor, "prompt choice"],
+) -> Bool[Tensor, "prompt row"]:
+    """Whether the argmax over the whole vocabulary is the answer.
+
+    A row whose answer is clearly beaten by one of the prompt's other objects is wrong without unembedding.
+    """
+    few = torch.cat([answer[:, None], choices], 1)
+    normed = rms_norm(final, decoder.norm_final, decoder.shape.norm_eps)
+    logits = (normed @ decoder.unembedding[few].transpose(1, 2)).flatten(0, 1)
+    ahead = logits[:, 1:].max(-1).values - logits[:, 0]
+    open_rows = torch.nonzero(ahead <= MARGIN * logits.abs().max(-1).values)[:, 0]
+    right = torch.zeros(len(logits), dtype=torch.bool, device=final.device)
+    n_rows = final.shape[1]
+    right[open_rows] = predictions(decoder, final.flatten(0, 1)[open_rows]) == answer[open_rows // n_rows]
+    return right.view(-1, n_rows)

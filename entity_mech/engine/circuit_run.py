@@ -1,0 +1,240 @@
+"""Exact runs of many mean-ablated circuits at once (Prakash et al. 2024, sections 3 and 4).
+
+In a mean-ablated run every head at every token gives its mean output, except a circuit's own heads at their role
+tokens; MLPs run. So the stream of every other token depends on its token id and position only: each distinct pair
+is computed once and serves all prompts and all circuits. What is left per circuit is the streams of the role
+tokens, and of these only the states that differ between circuits (`circuit_plan`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from entity_mech.engine.circuit_plan import (
+    Attend,
+    CircuitPlan,
+    HeadJob,
+    LayerPlan,
+    Projection,
+    Read,
+    plan_circuits,
+)
+from entity_mech.engine.ops import add_mlp_, rms_norm, rotate
+from entity_mech.models.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class AblatedPrompts:
+    """What all circuits share on a batch of prompts.
+
+    stream: for every token the index of its (id, position) stream; keys, values: per layer, of every stream,
+    [stream, kv_head, d_head], keys rotated. Role positions are in increasing order, the last is read out.
+    """
+
+    ids: Int[Tensor, "prompt pos"]
+    positions: Int[Tensor, "prompt role"]
+    stream: Int[Tensor, "prompt pos"]
+    keys: list[Float[Tensor, "stream kv_head d_head"]]
+    values: list[Float[Tensor, "stream kv_head d_head"]]
+    means: Float[Tensor, "pos layer head d_head"]
+    mean_out: list[Float[Tensor, "pos d_model"]]
+
+    def at_roles(self, roles: Int[Tensor, " kept"]) -> Int[Tensor, "prompt kept"]:
+        """Positions of some of the roles."""
+        return self.positions[:, roles]
+
+
+@torch.inference_mode()
+def prepare_ablated(
+    decoder: Decoder,
+    ids: Int[Tensor, "prompt pos"],
+    positions: Int[Tensor, "prompt role"],
+    means: Float[Tensor, "pos layer head d_head"],
+) -> AblatedPrompts:
+    """Run every distinct fully ablated stream of the prompts once.
+
+    Args:
+        ids: token ids, right-padded.
+        positions: role tokens in strictly increasing order; the last one is the prompt's last token.
+        means: mean head outputs (before the output projection) by position.
+
+    Raises:
+        ValueError: positions are not increasing, or a prompt is longer than `means`.
+    """
+    n_pos = ids.shape[1]
+    if n_pos > means.shape[0]:
+        raise ValueError(f"prompts of {n_pos} tokens, mean head outputs for {means.shape[0]} positions only")
+    if bool((positions[:, 1:] <= positions[:, :-1]).any()) or bool((positions < 0).any()):
+        raise ValueError("role positions must be non-negative and strictly increasing in every prompt")
+    means = means[:n_pos].to(decoder.device, decoder.dtype)
+    pos = torch.arange(n_pos, device=ids.device)
+    code = torch.where(pos <= positions[:, -1:], ids * n_pos + pos, ids[:1, :1] * n_pos)  # padding: any real one
+    distinct, stream = torch.unique(code, return_inverse=True)
+    at = distinct % n_pos
+    cos, sin = decoder.rotary_cos[at, None], decoder.rotary_sin[at, None]
+    x = decoder.embedding[distinct // n_pos]
+    prepared = AblatedPrompts(ids, positions, stream, [], [], means, [])
+    s = decoder.shape
+    for layer, w in enumerate(decoder.layers):
+        normed = rms_norm(x, w.norm_attn, s.norm_eps)
+        bias = None if w.qkv_bias is None else w.qkv_bias[s.n_heads * s.d_head :]
+        kv = F.linear(normed, w.qkv[s.n_heads * s.d_head :], bias).unflatten(-1, (2, s.n_kv_heads, s.d_head))
+        mean_out = F.linear(means[:, layer].flatten(1), w.out, w.out_bias)
+        prepared.keys.append(rotate(kv[:, 0], cos, sin))
+        prepared.values.append(kv[:, 1].contiguous())
+        prepared.mean_out.append(mean_out)
+        x = x + mean_out[at]
+        add_mlp_(decoder, layer, x)
+    return prepared
+
+
+@torch.inference_mode()
+def run_circuits(
+    decoder: Decoder, prepared: AblatedPrompts, masks: Bool[Tensor, "circuit role layer head"]
+) -> Float[Tensor, "circuit prompt d_model"]:
+    """Final residual stream at the last token of every circuit on every prompt.
+
+    masks: the heads that a circuit keeps at each of the prepared role tokens.
+    """
+    roles = masks.any(-1).any(-1).any(0)
+    roles[-1] = True  # a role where nobody keeps a head is an ablated token like any other
+    kept = torch.nonzero(roles)[:, 0]
+    plan = plan_circuits(masks[:, kept].cpu().numpy(), decoder.shape.n_kv_heads)
+    final = run_plan(decoder, prepared, prepared.at_roles(kept.to(prepared.positions.device)), plan)
+    return final[:, torch.as_tensor(plan.final, device=final.device)].transpose(0, 1)
+
+
+@torch.inference_mode()
+def run_plan(
+    decoder: Decoder, prepared: AblatedPrompts, positions: Int[Tensor, "prompt role"], plan: CircuitPlan
+) -> Float[Tensor, "prompt row d_model"]:
+    """Run a plan's rows to the end; `plan.final` says which row of the result belongs to which circuit."""
+    x = decoder.embedding[prepared.ids.gather(1, positions)]
+    for layer, layer_plan in enumerate(plan.layers):
+        x = _LayerRun(decoder, prepared, positions, layer, layer_plan).run(x)
+    return x
+
+
+class _LayerRun:
+    """One layer for all rows of a plan."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        prepared: AblatedPrompts,
+        positions: Int[Tensor, "prompt role"],
+        layer: int,
+        plan: LayerPlan,
+    ) -> None:
+        self.decoder, self.prepared, self.positions = decoder, prepared, positions
+        self.layer, self.plan = layer, plan
+        self.weights = decoder.layers[layer]
+        self.made: list[Tensor] = []  # one a projection, [prompt, row, packed head, d_head]
+        self.static: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def run(self, x: Float[Tensor, "prompt row d_model"]) -> Float[Tensor, "prompt new_row d_model"]:
+        """Residual streams after the layer."""
+        out = x.index_select(1, torch.as_tensor(self.plan.parent, device=x.device))
+        for role, first, end in self.plan.slices:
+            out[:, first:end] += self.prepared.mean_out[self.layer][self.positions[:, role], None]
+        if self.plan.attends:
+            normed = rms_norm(x, self.weights.norm_attn, self.decoder.shape.norm_eps)
+            self.made = [self.project(normed, p) for p in self.plan.projections]
+            del normed
+            self.set_columns()
+            for attend in self.plan.attends:
+                self.add_heads_(out, attend)
+        add_mlp_(self.decoder, self.layer, out.view(-1, out.shape[-1]))
+        return out
+
+    def project(self, normed: Tensor, projection: Projection) -> Tensor:
+        """q, k and v of chosen heads at one role's rows; q and k rotated."""
+        s, w = self.decoder.shape, self.weights
+        rows = _take(normed, projection.rows)
+        heads = list(projection.packed)
+        weight = w.qkv.view(-1, s.d_head, s.d_model)[heads].flatten(0, 1)
+        bias = None if w.qkv_bias is None else w.qkv_bias.view(-1, s.d_head)[heads].flatten()
+        made = F.linear(rows, weight, bias).unflatten(-1, (-1, s.d_head))
+        turned = sum(head < s.n_heads + s.n_kv_heads for head in heads)  # packed in order: q, k, then v
+        if turned:
+            at = self.positions[:, projection.role, None, None]
+            cos, sin = self.decoder.rotary_cos[at], self.decoder.rotary_sin[at]
+            made[:, :, :turned] = rotate(made[:, :, :turned], cos, sin)
+        return made
+
+    def read(self, read: Read) -> Float[Tensor, "prompt row d_head"]:
+        """One head's vectors for every reader."""
+        return _take(self.made[read.projection][:, :, read.slot], read.rows)
+
+    def keys_and_values(self, kv_head: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the whole prompts that do not depend on the circuit, [prompt, pos, d_head]."""
+        if kv_head not in self.static:
+            stream = self.prepared.stream
+            key, value = self.prepared.keys[self.layer], self.prepared.values[self.layer]
+            self.static[kv_head] = key[:, kv_head][stream], value[:, kv_head][stream]
+        return self.static[kv_head]
+
+    def set_columns(self) -> None:
+        """Put the role tokens that have one state in the batch among the circuit-independent keys."""
+        prompt = torch.arange(len(self.positions), device=self.positions.device)
+        for column in self.plan.columns:
+            keys, values = self.keys_and_values(column.kv_head)
+            at = self.positions[:, column.role]
+            keys[prompt, at] = self.read(column.key)[:, 0]
+            values[prompt, at] = self.read(column.value)[:, 0]
+
+    def hidden(self, role: int) -> Bool[Tensor, "prompt 1 pos"]:
+        """Tokens that a role must not see among the circuit-independent ones."""
+        own = self.positions[:, role]
+        pos = torch.arange(int(own.max()) + 1, device=own.device)
+        hidden = pos > own[:, None]
+        for varying in self.plan.varying:
+            hidden |= pos == self.positions[:, varying, None]
+        return hidden[:, None]
+
+    def add_heads_(self, out: Float[Tensor, "prompt new_row d_model"], attend: Attend) -> None:
+        """Add, at the rows of one group of heads, what they give beyond their means."""
+        s = self.decoder.shape
+        heads = [job.head for job in attend.heads]
+        at = self.positions[:, attend.role]
+        hidden = self.hidden(attend.role)
+        beyond = out.new_empty(len(at), len(attend.rows), len(heads), s.d_head)
+        for i, job in enumerate(attend.heads):
+            beyond[:, :, i] = self.head_output(job, hidden)
+        beyond -= self.prepared.means[at, self.layer][:, None, heads]
+        if attend.keep is not None:
+            beyond *= torch.as_tensor(attend.keep, device=out.device, dtype=out.dtype)[..., None]
+        added = beyond.flatten(2) @ self.weights.out_by_head[heads].flatten(0, 1)
+        rows = _index(attend.rows, out.device)
+        out[:, rows] += added
+
+    def head_output(self, job: HeadJob, hidden: Tensor) -> Float[Tensor, "prompt row d_head"]:
+        """One head's output: over the tokens all circuits share, and the role tokens that vary between them."""
+        keys, values = self.keys_and_values(job.kv_head)
+        width = hidden.shape[-1]
+        query = self.read(job.query) * self.decoder.scale
+        scores = (query @ keys[:, :width].transpose(1, 2)).masked_fill_(hidden, -torch.inf)
+        own = [(query * self.read(key)).sum(-1, keepdim=True) for key, _ in job.seen]
+        scores = torch.cat([scores, *own], -1) if own else scores
+        wide = torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else scores.dtype
+        pattern = scores.softmax(-1, dtype=wide).to(scores.dtype)
+        z = pattern[..., :width] @ values[:, :width]
+        for i, (_, value) in enumerate(job.seen):
+            z += pattern[..., width + i, None] * self.read(value)
+        return z
+
+
+def _index(rows, device: torch.device) -> slice | Tensor:
+    """Rows as a slice where they are a plain range, else as a tensor."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return torch.as_tensor(rows, device=device)
+
+
+def _take(x: Tensor, rows) -> Tensor:
+    """x[:, rows], a view where rows are a plain range."""
+    index = _index(rows, x.device)
+    return x[:, index] if isinstance(index, slice) else x.index_select(1, index)

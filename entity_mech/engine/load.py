@@ -1,0 +1,24 @@
+"""Load a prepared model and let it prove itself: the engine's logits must equal the model's own."""
+
+from pathlib import Path
+
+import torch
+
+from entity_mech.engine.clean import run_logits
+from entity_mech.models.decoder import Decoder
+from entity_mech.models.loading import load_decoder, read_model
+from entity_mech.models.probe import check_probe
+
+
+def load_checked(
+    model_json: Path, device: str | torch.device = "auto", dtype: str | torch.dtype = torch.float32
+) -> Decoder:
+    """A prepared model's weights, checked against the logits stored in its model.json.
+
+    device: `auto` (the card with most free memory, else the CPU), `cpu`, `cuda` or `cuda:N`; dtype: a torch
+    dtype or its name. Raises UserError when files are missing or the logits differ by more than the dtype's
+    tolerance.
+    """
+    decoder = load_decoder(model_json, device, dtype)
+    check_probe(decoder, read_model(model_json), run_logits)
+    return decoder

@@ -1,0 +1,177 @@
+"""The chain of path-patching searches (method, section 4; paper, section 3.1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from entity_mech.engine.clean import run_clean, to_ids
+from entity_mech.engine.memory import path_patching_batch
+from entity_mech.engine.ops import predictions
+from entity_mech.engine.path_patching import KEPT, MAX_ROWS, clean_answer, patched_answers
+from entity_mech.engine.receivers import Receivers
+from entity_mech.errors import UserError
+from entity_mech.models.decoder import Decoder
+from entity_mech.progress import log, track
+from entity_mech.task.tokens import TokenizedPrompts
+
+# (kind: "corrupted" or "null", role, prompts) -> head outputs [prompt, layer, head, d_head]
+HeadOutputs = Callable[[str, str, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search: a sender token and what is patched. No receivers means the logits."""
+
+    name: str
+    letter: str
+    token: str
+    receivers: tuple[tuple[str, str], ...]  # (earlier search, input q|k|v)
+    receiver_heads: int
+    keep: int | str  # number of candidates, or "knee"
+
+
+@dataclass(frozen=True)
+class PathPatchingOptions:
+    """correct_only: score prompts that the model answers rightly. null: also run the null sources."""
+
+    correct_only: bool = False
+    null: bool = True
+    batch_size: int | None = None
+    max_rows: int = MAX_ROWS
+
+
+@dataclass
+class Effects:
+    """Per sender and prompt: relative change of the answer's probability, and change of its logit."""
+
+    relative: np.ndarray  # [sender, prompt]
+    logit: np.ndarray
+
+
+def answered_rightly(decoder: Decoder, prompts: TokenizedPrompts, batch_size: int) -> np.ndarray:
+    """Which prompts the model answers correctly, bool [prompt]."""
+    right = []
+    for rows in _batches(len(prompts), batch_size):
+        part = prompts.rows(rows)
+        clean = run_clean(decoder, to_ids(decoder, part.ids), keep=())
+        best = predictions(decoder, clean.last(to_ids(decoder, part.length)))
+        right.append(best.cpu().numpy() == part.answer)
+    return np.concatenate(right)
+
+
+def _batches(n: int, size: int) -> list[np.ndarray]:
+    return [np.arange(first, min(n, first + size)) for first in range(0, n, size)]
+
+
+def search_effects(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    outputs: HeadOutputs,
+    search: Search,
+    receivers: Receivers | None,
+    kinds: tuple[str, ...],
+    batch_size: int,
+    max_rows: int,
+    rows: np.ndarray | None = None,
+) -> dict[str, Effects]:
+    """Effects of every head at the search's token for each kind of source, over the given prompt rows."""
+    chosen = np.arange(len(prompts)) if rows is None else rows
+    parts: dict[str, list[tuple[Tensor, Tensor]]] = {kind: [] for kind in kinds}
+    batches = _batches(len(chosen), batch_size)
+    for index in track(batches, len(batches), f"{search.name}: prompt batches of {batch_size}"):
+        part = prompts.rows(chosen[index])
+        length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
+        pos = to_ids(decoder, part.roles[search.token])
+        clean = run_clean(decoder, to_ids(decoder, part.ids), KEPT)
+        p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
+        for kind in kinds:
+            z = torch.as_tensor(outputs(kind, search.token, chosen[index]), device=decoder.device)
+            p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows)
+            parts[kind].append((((p - p_clean) / p_clean).cpu(), (logit - logit_clean).cpu()))
+    return {
+        kind: Effects(*(torch.cat(side, 1).numpy().astype(np.float64) for side in zip(*found, strict=True)))
+        for kind, found in parts.items()
+    }
+
+
+def score_table(search: Search, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
+    """One row a head: mean, median, share of prompts with a drop, mean logit change, and the null's mean."""
+    main = effects["corrupted"]
+    sender = np.arange(len(main.relative))
+    null = effects["null"].relative.mean(1) if "null" in effects else np.full(len(sender), np.nan)
+    table = pd.DataFrame(
+        {
+            "search": search.name,
+            "letter": search.letter,
+            "token": search.token,
+            "layer": sender // n_heads,
+            "head": sender % n_heads,
+            "score": main.relative.mean(1),
+            "median": np.median(main.relative, 1),
+            "share_down": (main.relative < 0).mean(1),
+            "logit_change": main.logit.mean(1),
+            "null_score": null,
+        }
+    )
+    ranked = ranking(table)
+    table["receiver"] = table.index.isin(ranked[: search.receiver_heads])
+    kept = len(ranked) if search.keep == "knee" else int(search.keep)
+    table["candidate"] = table.index.isin(ranked[:kept])
+    return table
+
+
+def ranking(table: pd.DataFrame) -> list[int]:
+    """Row labels of one search's heads, most negative score first; a head not below 0 is never chosen."""
+    below = table[table["score"] < 0]
+    return below.sort_values(["score", "layer", "head"]).index.tolist()
+
+
+def receivers_of(search: Search, done: dict[str, pd.DataFrame], group: int) -> Receivers | None:
+    """The inputs a search patches into, from the raw maps of earlier searches; None for the logits."""
+    if not search.receivers:
+        return None
+    heads = []
+    for name, kind in search.receivers:
+        if name not in done:
+            raise UserError(f"searches: {search.name!r} has {name!r} as receiver, which is not an earlier search")
+        chosen = done[name][done[name]["receiver"]]
+        if kind == "q" and len(chosen) and chosen["token"].iloc[0] != search.token:
+            raise UserError(f"searches: {search.name!r} patches q of {name!r} but sits at another token")
+        heads += [(kind, int(la), int(h)) for la, h in zip(chosen["layer"], chosen["head"], strict=True)]
+    return Receivers.of_heads(heads, group)
+
+
+def run_chain(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    outputs: HeadOutputs,
+    searches: list[Search],
+    options: PathPatchingOptions,
+) -> pd.DataFrame:
+    """All searches of a chain, one table [search x layer x head].
+
+    prompts: the clean discovery prompts. outputs: head outputs of their corrupted (and null) partners at the
+    same role of their own. Raises UserError when a search patches into something that does not come earlier,
+    or when no prompt is left.
+    """
+    batch = options.batch_size or path_patching_batch(decoder, prompts.ids.shape[1])
+    batch = min(batch, len(prompts))
+    rows = np.arange(len(prompts))
+    if options.correct_only:
+        rows = np.flatnonzero(answered_rightly(decoder, prompts, batch))
+    if not len(rows):
+        raise UserError(f"{decoder.name}: no discovery prompt is answered rightly; use path_patching.prompts: all")
+    log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time, {len(searches)} searches")
+    kinds = ("corrupted", "null") if options.null else ("corrupted",)
+    done: dict[str, pd.DataFrame] = {}
+    for search in searches:
+        receivers = receivers_of(search, done, decoder.shape.group)
+        found = search_effects(
+            decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows
+        )
+        done[search.name] = score_table(search, found, decoder.shape.n_heads)
+    return pd.concat(done.values(), ignore_index=True)
