@@ -35,9 +35,7 @@ def rotate(x: Float[Tensor, "*rows d_head"], cos: Tensor, sin: Tensor) -> Float[
     return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
 
 
-def split_qkv(
-    decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]
-) -> tuple[Tensor, Tensor, Tensor]:
+def split_qkv(decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]) -> tuple[Tensor, Tensor, Tensor]:
     """Unrotated q [*rows, head, d_head], k and v [*rows, kv_head, d_head] of a residual stream."""
     s, w = decoder.shape, decoder.layers[layer]
     packed = F.linear(rms_norm(x, w.norm_attn, s.norm_eps), w.qkv, w.qkv_bias)
@@ -94,8 +92,8 @@ def predictions(decoder: Decoder, x: Float[Tensor, "*rows d_model"]) -> Int[Tens
 
 
 def token_logits(
-    decoder: Decoder, x: Float[Tensor, "rows d_model"], tokens: Int[Tensor, "rows *choices"]
-) -> Float[Tensor, "rows *choices"]:
+    decoder: Decoder, x: Float[Tensor, "rows d_model"], tokens: Int[Tensor, "rows ..."]
+) -> Float[Tensor, "rows ..."]:
     """Logits of given tokens only: nothing else is unembedded."""
     normed = rms_norm(x, decoder.norm_final, decoder.shape.norm_eps)
     directions = decoder.unembedding[tokens]

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean
-from entity_mech.engine.direct_paths import direct_paths
+from entity_mech.engine.direct_paths import ReceiverValues, direct_paths
 from entity_mech.engine.ops import answer_probability
 from entity_mech.engine.receiver_paths import receiver_paths, suffix_groups
 from entity_mech.engine.receivers import Receivers
@@ -53,14 +53,31 @@ def patched_answers(
         p, logit = (torch.where(at_last, new.view(n, -1), old) for new, old in zip(found, (p, logit), strict=True))
         return p, logit
     del rows
-    for group in suffix_groups(pos, length - 1):
-        for senders, final in receiver_paths(decoder, clean, group, receivers, values, max_rows):
-            target = answer[group.prompts].repeat(len(senders))
-            found = answer_probability(decoder, final.flatten(0, 1), target)
-            shape = (len(senders), len(group.prompts))
-            at = slice(senders.start, senders.stop)
-            p[at, group.prompts], logit[at, group.prompts] = found[0].view(shape), found[1].view(shape)
+    everyone = torch.arange(receivers.last * s.n_heads, device=decoder.device)
+    read_senders_(decoder, clean, length, answer, pos, receivers, values, max_rows, everyone, p, logit)
     return p, logit
+
+
+def read_senders_(
+    decoder: Decoder,
+    clean: CleanRun,
+    length: Int[Tensor, " prompt"],
+    answer: Int[Tensor, " prompt"],
+    pos: Int[Tensor, " prompt"],
+    receivers: Receivers,
+    values: ReceiverValues,
+    max_rows: int,
+    senders: Int[Tensor, " chosen"],
+    p: Float[Tensor, "sender prompt"],
+    logit: Float[Tensor, "sender prompt"],
+) -> None:
+    """Pass 2 for chosen senders (ascending, below the last receiver): their rows of p and logit, in place."""
+    for group in suffix_groups(pos, length - 1):
+        for block, final in receiver_paths(decoder, clean, group, receivers, values, max_rows, senders):
+            target = answer[group.prompts].repeat(len(block))
+            found = answer_probability(decoder, final.flatten(0, 1), target)
+            at, shape = (block[:, None], group.prompts[None]), (len(block), len(group.prompts))
+            p[at], logit[at] = found[0].view(shape), found[1].view(shape)
 
 
 def run_search(

@@ -64,20 +64,19 @@ def _run_block(
     receivers: Receivers,
     values: ReceiverValues,
     joins: dict[int, JoinLayer],
-    senders: range,
+    senders: Int[Tensor, " sender"],
 ) -> Float[Tensor, "sender prompt d_model"]:
-    """Final residual stream at the last token for a run of consecutive senders."""
+    """Final residual stream at the last token for some senders, in ascending order."""
     s = decoder.shape
+    below = torch.bincount(senders.cpu() // s.n_heads, minlength=s.n_layers).cumsum(0).tolist()
     span = slice(group.start, group.last + 1)
     shape = (len(senders), len(group.prompts), group.n_pos, s.d_model)
     rows = torch.empty(shape, dtype=decoder.dtype, device=decoder.device)
     joined = 0
-    for layer in range(receivers.next_above(senders.start // s.n_heads), s.n_layers):
+    for layer in range(receivers.next_above(int(senders[0]) // s.n_heads), s.n_layers):
         wanted = receivers.layers.get(layer, {})
-        total = min(len(senders), layer * s.n_heads - senders.start) if wanted else joined
-        patched = {
-            kind: values[layer, kind][senders.start : senders.start + total, group.prompts] for kind in wanted
-        }
+        total = below[layer - 1] if wanted else joined
+        patched = {kind: values[layer, kind][senders[:total, None], group.prompts[None]] for kind in wanted}
         if joined:
             old = {kind: v[:joined] for kind, v in patched.items()}
             _run_layer(decoder, clean, group, layer, rows[:joined], old, wanted)
@@ -104,14 +103,14 @@ def receiver_paths(
     receivers: Receivers,
     values: ReceiverValues,
     max_rows: int,
-) -> Iterator[tuple[range, Float[Tensor, "sender prompt d_model"]]]:
-    """Final residual streams at the last token, a block of senders at a time.
+    senders: Int[Tensor, " sender"],
+) -> Iterator[tuple[Tensor, Float[Tensor, "sender prompt d_model"]]]:
+    """Final residual streams at the last token, a block of the given senders (ascending) at a time.
 
-    At most `max_rows` tokens (sender x prompt x suffix token) are held at once, but at least one sender's.
+    All senders must lie below the last receiver. At most `max_rows` tokens (sender x prompt x suffix token)
+    are held at once, but at least one sender's.
     """
-    n_senders = receivers.last * decoder.shape.n_heads
     step = max(1, max_rows // (len(group.prompts) * group.n_pos))
     joins: dict[int, JoinLayer] = {}
-    for first in range(0, n_senders, step):
-        senders = range(first, min(n_senders, first + step))
-        yield senders, _run_block(decoder, clean, group, receivers, values, joins, senders)
+    for block in senders.split(step):
+        yield block, _run_block(decoder, clean, group, receivers, values, joins, block)

@@ -14,6 +14,7 @@ from entity_mech.engine.ops import predictions
 from entity_mech.engine.path_patching import KEPT, MAX_ROWS, clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
+from entity_mech.methods.refined_search import RefinedOptions, refined_effects
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
 from entity_mech.task.tokens import TokenizedPrompts
@@ -36,12 +37,16 @@ class Search:
 
 @dataclass(frozen=True)
 class PathPatchingOptions:
-    """correct_only: score prompts that the model answers rightly. null: also run the null sources."""
+    """correct_only: score prompts that the model answers rightly. null: also run the null sources.
+
+    refined: run only chosen senders exactly in searches that patch into heads (no null there).
+    """
 
     correct_only: bool = False
     null: bool = True
     batch_size: int | None = None
     max_rows: int = MAX_ROWS
+    refined: RefinedOptions | None = None
 
 
 @dataclass
@@ -50,6 +55,7 @@ class Effects:
 
     relative: np.ndarray  # [sender, prompt]
     logit: np.ndarray
+    exact: np.ndarray | None = None  # bool [sender]; None: all were run exactly
 
 
 def answered_rightly(decoder: Decoder, prompts: TokenizedPrompts, batch_size: int) -> np.ndarray:
@@ -99,7 +105,10 @@ def search_effects(
 
 
 def score_table(search: Search, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
-    """One row a head: mean, median, share of prompts with a drop, mean logit change, and the null's mean."""
+    """One row a head: mean, median, share of prompts with a drop, mean logit change, and the null's mean.
+
+    `exact` is false only in refined mode, for heads whose numbers are first-order.
+    """
     main = effects["corrupted"]
     sender = np.arange(len(main.relative))
     null = effects["null"].relative.mean(1) if "null" in effects else np.full(len(sender), np.nan)
@@ -115,6 +124,7 @@ def score_table(search: Search, effects: dict[str, Effects], n_heads: int) -> pd
             "share_down": (main.relative < 0).mean(1),
             "logit_change": main.logit.mean(1),
             "null_score": null,
+            "exact": True if main.exact is None else main.exact,
         }
     )
     ranked = ranking(table)
@@ -145,6 +155,32 @@ def receivers_of(search: Search, done: dict[str, pd.DataFrame], group: int) -> R
     return Receivers.of_heads(heads, group)
 
 
+def _refined(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    outputs: HeadOutputs,
+    search: Search,
+    receivers: Receivers,
+    rows: np.ndarray,
+    batch: int,
+    options: PathPatchingOptions,
+) -> dict[str, Effects]:
+    """A search in refined mode; says how far first-order scores were off where both are known."""
+    assert options.refined is not None
+    k = max(search.receiver_heads, 1 if search.keep == "knee" else int(search.keep))
+    found = refined_effects(
+        decoder, prompts, outputs, search.token, receivers, k, rows, batch, options.max_rows, options.refined
+    )
+    senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * decoder.shape.n_heads])}
+    senders["random sample"] = found.sample
+    for name, which in senders.items():
+        error = np.abs(found.errors(which))
+        log(
+            f"{search.name}: first-order error on {len(which)} {name}: mean {error.mean():.2g}, max {error.max():.2g}"
+        )
+    return {"corrupted": Effects(found.relative, found.logit, found.exact)}
+
+
 def run_chain(
     decoder: Decoder,
     prompts: TokenizedPrompts,
@@ -170,8 +206,9 @@ def run_chain(
     done: dict[str, pd.DataFrame] = {}
     for search in searches:
         receivers = receivers_of(search, done, decoder.shape.group)
-        found = search_effects(
-            decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows
-        )
+        if options.refined is not None and receivers is not None and any(receivers.layers):
+            found = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options)
+        else:
+            found = search_effects(decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows)
         done[search.name] = score_table(search, found, decoder.shape.n_heads)
     return pd.concat(done.values(), ignore_index=True)

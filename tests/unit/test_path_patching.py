@@ -18,6 +18,7 @@ from entity_mech.methods.path_patching import (
     run_chain,
     score_table,
 )
+from entity_mech.methods.refined_search import RefinedOptions
 from entity_mech.task.tokens import TokenizedPrompts
 
 CHAIN = [
@@ -86,13 +87,24 @@ def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
 def test_batches_do_not_change_the_table():
     study = Study()
     one, all_ = (
-        run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=b))
-        for b in (1, 6)
+        run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=b)) for b in (1, 6)
     )
     numbers = ["score", "median", "share_down", "logit_change", "null_score"]
     pd.testing.assert_frame_equal(one.drop(columns=numbers), all_.drop(columns=numbers))
     # Random models leave answers with tiny probabilities, and scores are relative to them.
     np.testing.assert_allclose(one[numbers], all_[numbers], atol=2e-6)
+
+
+def test_refined_chain_labels_heads_that_were_not_run_exactly():
+    study = Study()
+    options = PathPatchingOptions(batch_size=4, refined=RefinedOptions(first=0.5, moved=0.5, random=1, grow=0.5))
+    refined = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
+    exact = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
+    assert exact["exact"].all()
+    assert not refined["exact"].all()
+    same = refined["exact"]
+    np.testing.assert_allclose(refined["score"][same], exact["score"][same], atol=1e-5)
+    assert refined["logit_change"][~same].isna().all()
 
 
 def effects(*scores: float) -> dict[str, Effects]:
@@ -105,14 +117,15 @@ def test_only_negative_heads_are_taken_strongest_first():
     assert ranking(table) == [2, 0]
     assert table["receiver"].tolist() == [True, False, True, False]
     assert table["candidate"].tolist() == [False, False, True, False]
-    assert table[["layer", "head"]].values.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert table[["layer", "head"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert table["null_score"].isna().all()
 
 
 def test_an_empty_group_is_no_receiver():
     empty = score_table(CHAIN[0], effects(0.1, 0.2), n_heads=2)
     found = receivers_of(CHAIN[1], {"a": empty}, group=1)
-    assert found is not None and found.layers == {}
+    assert found is not None
+    assert found.layers == {}
 
 
 def test_bad_chains_are_refused():

@@ -1,0 +1,50 @@
+"""Refined mode: first-order scores are right in the limit, and the exact heads are found."""
+
+import numpy as np
+import torch
+from test_path_patching import CHAIN, Study
+from test_path_patching_engine import RECEIVERS, Case, N
+
+from entity_mech.engine.clean import run_clean
+from entity_mech.engine.direct_paths import direct_paths
+from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
+from entity_mech.engine.receivers import Receivers
+from entity_mech.methods.path_patching import search_effects
+from entity_mech.methods.refined_search import RefinedOptions, refined_effects
+
+
+def test_first_order_is_the_limit_of_small_patches():
+    case = Case({"kv_heads": 2}, torch.float64, "middle")
+    heads = RECEIVERS["q, k and v"]
+    receivers = case.receivers(heads)
+    clean = run_clean(case.decoder, case.ids)
+    rows, small = torch.arange(N), 1e-5
+    z = torch.stack([layer[rows, case.pos] for layer in clean.z], 1)
+    case.corrupted = z + small * (case.corrupted - z)
+    _, values = direct_paths(case.decoder, clean, case.pos, case.corrupted, receivers)
+    gradients = receiver_gradients(case.decoder, clean, case.length, case.answer, case.pos, receivers)
+    base = clean_inputs(case.decoder, clean, case.pos, receivers)
+    first, moved = first_order_effects(values, base, gradients, 16)
+    p, p_clean = case.fast(heads), case.fast([])
+    exact = (p - p_clean) / p_clean
+    assert (first - exact).abs().max() < 1e-3 * exact.abs().max()
+    assert (moved[: 3 * 4].sum(1) > 0).all()
+    assert (moved[3 * 4 :] == 0).all()
+
+
+def test_exactly_run_heads_equal_the_exact_mode_and_growing_ends_at_all_of_them():
+    study = Study()
+    receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
+    search, rows = CHAIN[2], np.arange(6)
+    args = (study.decoder, study.clean, study.outputs)
+    exact = search_effects(*args, search, receivers, ("corrupted",), 4, 10**6)["corrupted"]
+    options = RefinedOptions(first=1.0, moved=1.0, random=1)
+    found = refined_effects(*args, search.token, receivers, 2, rows, 4, 10**6, options)
+    np.testing.assert_allclose(found.relative[found.exact], exact.relative[found.exact], atol=1e-5)
+    assert found.exact[8:].all()
+    assert (found.relative[8:] == 0).all(), "no path"
+    everything = RefinedOptions(first=99.0, moved=1.0, random=1)
+    found = refined_effects(*args, search.token, receivers, 2, rows, 4, 10**6, everything)
+    assert found.exact.all()
+    assert found.rounds == [8]
+    np.testing.assert_allclose(found.relative, exact.relative, atol=1e-5)
