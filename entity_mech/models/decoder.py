@@ -73,7 +73,7 @@ class Decoder:
     @property
     def scale(self) -> float:
         """Factor on attention scores, 1 / sqrt(d_head)."""
-        return self.shape.d_head**-0.5
+        return float(self.shape.d_head**-0.5)
 
     def rows(self, layer: int, kind: str, heads: list[int]) -> tuple[Tensor, Tensor | None]:
         """Weight [len(heads) * d_head, d_model] (and bias) that makes the given heads' q, k or v.

@@ -1,0 +1,134 @@
+"""A scene as text, with the place of every role in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from entity_mech.task.roles import SEGMENT_ROLES
+from entity_mech.task.scenes import Scene
+from entity_mech.task.wording import Piece, Wording, query_pieces, segment_pieces
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt and its roles as character spans [start, end).
+
+    scene: id of the scene within the file. objects, labels: one per segment, in the order of the text.
+    query_index: the segment that is asked for; -1 when the query's label is in no segment (ablation prompts).
+    answer: the correct object; None when the query's label is in no segment.
+    role_segment: the segment that the context's roles mean: the queried one, or the one drawn for a corrupted prompt;
+    -1 for none. segments: role -> span in each segment, None where the segment has no such word. query: role -> span.
+    """
+
+    scene: int
+    text: str
+    objects: tuple[str, ...]
+    labels: tuple[str, ...]
+    query_index: int
+    answer: str | None
+    role_segment: int
+    segments: dict[str, tuple[Span | None, ...]]
+    query: dict[str, Span]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What differs from the plain wording: the change of a position probe (method, section 1).
+
+    queried: template of the queried segment. every: template of all segments. separator: between segments.
+    before: (segment, text) put in front of a segment, with a separator. after: text behind the last segment.
+    """
+
+    queried: str | None = None
+    every: str | None = None
+    separator: str | None = None
+    before: tuple[int, str] | None = None
+    after: str | None = None
+
+
+PLAIN = Change()
+
+
+class _Text:
+    """Text in the making."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.length = 0
+
+    def add(self, text: str) -> Span:
+        self.parts.append(text)
+        start, self.length = self.length, self.length + len(text)
+        return start, self.length
+
+    def add_pieces(self, pieces: tuple[Piece, ...], fill: dict[str, str]) -> dict[str, Span]:
+        spans = {}
+        for role, text in pieces:
+            span = self.add(fill.get(text, text))
+            if role is not None:
+                spans[role] = span
+        return spans
+
+
+def render(
+    scene: Scene,
+    query_index: int,
+    wording: Wording,
+    *,
+    scene_id: int = 0,
+    query_label: str | None = None,
+    role_segment: int | None = None,
+    change: Change = PLAIN,
+) -> Prompt:
+    """The prompt that asks a scene for the box of segment `query_index`.
+
+    query_label: another label to ask for (the answer is then None, unless it is that segment's own).
+    role_segment: the segment that the context's roles mean, by default the queried one.
+    """
+    text = _Text()
+    spans: list[dict[str, Span]] = []
+    separator = wording.separator if change.separator is None else change.separator
+    last = len(scene.objects) - 1
+    for i, (obj, label) in enumerate(zip(scene.objects, scene.labels, strict=True)):
+        if change.before is not None and change.before[0] == i:
+            text.add(f"{change.before[1]}{separator} ")
+        template = change.every or wording.segment
+        if i == query_index and change.queried:
+            template = change.queried
+        found = text.add_pieces(segment_pieces(template, wording.segment), {"{object}": obj, "{label}": label})
+        mark = wording.end if i == last and change.after is None else separator
+        if mark:
+            found["separator"] = text.add(mark)
+        text.add(" ")
+        spans.append(found)
+    if change.after is not None:
+        text.add(f"{change.after}{wording.end} ")
+    own = scene.labels[query_index] if query_index >= 0 else None
+    asked = own if query_label is None else query_label
+    if asked is None:
+        raise ValueError("a prompt without a queried segment needs a query label")
+    query = text.add_pieces(query_pieces(wording.query), {"{label}": asked})
+    return Prompt(
+        scene=scene_id,
+        text=sentence_case("".join(text.parts)),
+        objects=scene.objects,
+        labels=scene.labels,
+        query_index=query_index,
+        answer=scene.objects[query_index] if query_index >= 0 and asked == own else None,
+        role_segment=query_index if role_segment is None else role_segment,
+        segments={role: tuple(found.get(role) for found in spans) for role in SEGMENT_ROLES},
+        query=query,
+    )
+
+
+def sentence_case(text: str) -> str:
+    """The text with a capital in front, unless that would change its length."""
+    first = text[:1].upper()
+    return first + text[1:] if len(first) == 1 else text
+
+
+def with_scene_id(prompt: Prompt, scene_id: int) -> Prompt:
+    """The same prompt under another scene id."""
+    return replace(prompt, scene=scene_id)
