@@ -25,7 +25,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,7 +39,7 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, obj: Any) -> None:
     """JSON with sorted keys, so that equal content gives equal bytes. numpy scalars and arrays are welcome.
 
-    Raises ValueError for a NaN or an infinity, which JSON has no word for: write None for an undefined number.
+    Raises ValueError for a NaN or an infinity, for which JSON has no word: write None for an undefined number.
     """
     text = json.dumps(obj, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     write_text(path, text + "\n")

@@ -19,6 +19,11 @@ _ROUNDS = 200
 _POOL = 1024
 
 
+def at(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """One entry of each row: [row, box], [row] -> [row]."""
+    return np.take_along_axis(table, index[:, None], 1)[:, 0]
+
+
 @dataclass(frozen=True)
 class Queries:
     """Scenes, each asked for the box at one index: int64 [row]."""
@@ -35,12 +40,12 @@ class Queries:
     @property
     def label(self) -> np.ndarray:
         """The label asked for, int64 [row]."""
-        return self.scenes.labels[np.arange(len(self)), self.index]
+        return at(self.scenes.labels, self.index)
 
     @property
     def answer(self) -> np.ndarray:
         """The correct object, int64 [row]."""
-        return self.scenes.objects[np.arange(len(self)), self.index]
+        return at(self.scenes.objects, self.index)
 
 
 Accepts = Callable[[Queries, Queries], np.ndarray]
@@ -55,12 +60,14 @@ def every_box(source: SceneSource, n: int) -> Queries:
 
 def other_index(source: SceneSource, index: np.ndarray) -> np.ndarray:
     """Another index than the given one, uniform: int64 [row] -> int64 [row]."""
-    return (index + source.rng.integers(1, source.boxes, len(index))) % source.boxes
+    found: np.ndarray = (index + source.rng.integers(1, source.boxes, len(index))) % source.boxes
+    return found
 
 
 def differs(source: SceneSource, a: Scenes, b: Scenes) -> np.ndarray:
     """Where two lists of scenes hold different ones, bool [row]."""
-    return hashes(a, source.words) != hashes(b, source.words)
+    found: np.ndarray = hashes(a, source.words) != hashes(b, source.words)
+    return found
 
 
 def draw_partners(source: SceneSource, base: Queries, accepts: Accepts, what: str) -> Queries:
@@ -151,8 +158,8 @@ def desideratum(source: SceneSource, base: Queries, kind: str) -> tuple[Queries,
     found = draw_partners(source, base, accepts, f"pairs for desideratum {kind}")
     if kind == "object":
         return found, found.answer
-    at = _place_of_label(base, found) if kind == "label" else found.index
-    return found, base.scenes.objects[np.arange(len(base)), at]
+    place = _place_of_label(base, found) if kind == "label" else found.index
+    return found, at(base.scenes.objects, place)
 
 
 def next_segment(source: SceneSource, base: Queries) -> tuple[Queries, np.ndarray]:
@@ -163,11 +170,11 @@ def next_segment(source: SceneSource, base: Queries) -> tuple[Queries, np.ndarra
     _check_possible(source, "next_segment")
 
     def after(a: Queries, b: Queries) -> np.ndarray:
-        return _unknown_label(a, b) & ((b.index + 1) % source.boxes != a.index)
+        good: np.ndarray = ((b.index + 1) % source.boxes != a.index) & _unknown_label(a, b)
+        return good
 
     found = draw_partners(source, base, after, "pairs for the next segment as target")
-    at = (found.index + 1) % source.boxes
-    return found, base.scenes.objects[np.arange(len(base)), at]
+    return found, at(base.scenes.objects, (found.index + 1) % source.boxes)
 
 
 def unused(source: SceneSource, scenes: Scenes, count: int, what: str) -> Scenes:
@@ -181,7 +188,8 @@ def unused(source: SceneSource, scenes: Scenes, count: int, what: str) -> Scenes
         ("labels", scenes.labels, len(source.words.labels)),
     ):
         if size < source.boxes + count:
-            raise UserError(f"{what}: {source.boxes} boxes need {source.boxes + count} {kind}, and there are {size}")
+            needed = f"{source.boxes} boxes need {source.boxes + count} {kind}"
+            raise UserError(f"{what}: {needed}, and there are {size}")
         order = source.rng.random((len(scenes), size))
         np.put_along_axis(order, have, 2.0, 1)
         found.append(np.argsort(order, axis=1)[:, :count])
@@ -195,16 +203,19 @@ def beside(a: Scenes, b: Scenes) -> Scenes:
 
 
 def _new_answer(base: Queries, source: Queries) -> np.ndarray:
-    return (base.scenes.objects != source.answer[:, None]).all(1)
+    good: np.ndarray = (base.scenes.objects != source.answer[:, None]).all(1)
+    return good
 
 
 def _unknown_label(base: Queries, source: Queries) -> np.ndarray:
-    return (base.scenes.labels != source.label[:, None]).all(1)
+    good: np.ndarray = (base.scenes.labels != source.label[:, None]).all(1)
+    return good
 
 
 def _known_label(base: Queries, source: Queries) -> np.ndarray:
-    at = _place_of_label(base, source)
-    return (at >= 0) & (at != base.index) & (at != source.index)
+    place = _place_of_label(base, source)
+    good: np.ndarray = (place >= 0) & (place != base.index) & (place != source.index)
+    return good
 
 
 def _place_of_label(base: Queries, source: Queries) -> np.ndarray:
@@ -226,4 +237,3 @@ def _check_possible(source: SceneSource, kind: str) -> None:
         raise UserError(
             f"{kind}: needs {problem}; there are {source.boxes} boxes, {objects} objects and {labels} labels"
         )
-

@@ -138,8 +138,7 @@ def _ablation(source: SceneSource, write: _Writer, n: int) -> list[Record]:
     has = scenes.labels == labels[:, None]
     queries = Queries(scenes, np.where(has.any(1), has.argmax(1), -1))
     return [
-        Record("", {"prompts": write(queries, row, query_label=source.words.labels[labels[row]])})
-        for row in range(n)
+        Record("", {"prompts": write(queries, row, query_label=source.words.labels[labels[row]])}) for row in range(n)
     ]
 
 

@@ -17,8 +17,8 @@ _FAR = np.iinfo(np.int64).max
 class Encoded:
     """Token ids and character offsets of texts, int64 [text, pos], padded on the right.
 
-    ids: padded with 0. start, end: characters covered (a leading blank may be among them); beyond every text where
-    padded. Special tokens behind the text are dropped, those in front are kept and cover nothing.
+    ids: padded with 0. start, end: characters covered (a leading blank may be among them); beyond every text
+    where padded. Special tokens behind the text are dropped, those in front are kept and cover nothing.
     length: tokens per text. leading: special tokens in front of the text.
     """
 
@@ -30,11 +30,13 @@ class Encoded:
 
     def first_token(self, char: np.ndarray) -> np.ndarray:
         """Position of the first token that reaches beyond a character: char [text, k] -> [text, k]."""
-        return (self.end[:, None, :] <= char[:, :, None]).sum(-1)
+        count: np.ndarray = (self.end[:, None, :] <= char[:, :, None]).sum(-1)
+        return count
 
     def last_token(self, char: np.ndarray) -> np.ndarray:
         """Position of the last token that starts at or before a character: char [text, k] -> [text, k]."""
-        return (self.start[:, None, :] <= char[:, :, None]).sum(-1) - 1
+        count: np.ndarray = (self.start[:, None, :] <= char[:, :, None]).sum(-1)
+        return count - 1
 
 
 def load_tokenizer(path_or_id: str | Path, revision: str | None = None, *, trust_remote_code: bool = False) -> Any:
@@ -60,7 +62,7 @@ def load_tokenizer(path_or_id: str | Path, revision: str | None = None, *, trust
 def check_fast(tokenizer: Any, name: str) -> None:
     """Raise UserError unless the tokenizer can tell which characters a token covers."""
     if not getattr(tokenizer, "is_fast", False):
-        raise UserError(f"tokenizer {name} has no fast version (tokenizer.json), which is needed to find roles")
+        raise UserError(f"tokenizer {name} has no fast version (tokenizer.json), and roles need one")
 
 
 def encode(tokenizer: Any, texts: list[str]) -> Encoded:
@@ -81,9 +83,9 @@ def encode(tokenizer: Any, texts: list[str]) -> Encoded:
     shape = (len(texts), int(length.max(initial=0)))
     ids = np.zeros(shape, np.int64)
     start, end = np.full(shape, _FAR), np.full(shape, _FAR)
-    for row, (n, tokens, offsets) in enumerate(zip(length, found["input_ids"], found["offset_mapping"], strict=True)):
-        ids[row, :n] = tokens[:n]
-        spans = np.array(offsets[:n], np.int64).reshape(-1, 2)
+    for row, n in enumerate(length):
+        ids[row, :n] = found["input_ids"][row][:n]
+        spans = np.array(found["offset_mapping"][row][:n], np.int64).reshape(-1, 2)
         # A token without characters of its own stands where the one before it ends.
         spans = np.maximum.accumulate(spans, axis=0)
         start[row, :n], end[row, :n] = spans[:, 0], spans[:, 1]

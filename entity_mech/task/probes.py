@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -118,8 +117,9 @@ def _boxes_before(source: SceneSource, queries: Queries, template: str) -> list[
         return [Change(before=(int(index), template)) for index in queries.index]
     extra = unused(source, queries.scenes, count, "probe boxes_before_segment").labels
     changes = []
-    for index, places in zip(queries.index, extra, strict=True):
-        labels = iter(source.words.labels[place] for place in places)
-        text = re.sub(r"{label}", lambda _, labels=labels: next(labels), template)
-        changes.append(Change(before=(int(index), text)))
+    for index, places in zip(queries.index.tolist(), extra.tolist(), strict=True):
+        text = template
+        for place in places:
+            text = text.replace("{label}", source.words.labels[place], 1)
+        changes.append(Change(before=(index, text)))
     return changes

@@ -18,8 +18,9 @@ class Prompt:
     scene: id of the scene within the file. objects, labels: one per segment, in the order of the text.
     query_index: the segment that is asked for; -1 when the query's label is in no segment (ablation prompts).
     answer: the correct object; None when the query's label is in no segment.
-    role_segment: the segment that the context's roles mean: the queried one, or the one drawn for a corrupted prompt;
-    -1 for none. segments: role -> span in each segment, None where the segment has no such word. query: role -> span.
+    role_segment: the segment that the context's roles mean: the queried one, or the one drawn for a corrupted
+    prompt; -1 for none. segments: role -> span in each segment, None where the segment has no such word.
+    query: role -> span.
     """
 
     scene: int
@@ -97,7 +98,8 @@ def render(
         template = change.every or wording.segment
         if i == query_index and change.queried:
             template = change.queried
-        found = text.add_pieces(segment_pieces(template, wording.segment), {"{object}": obj, "{label}": label})
+        pieces = segment_pieces(template, wording.segment)
+        found = text.add_pieces(pieces, {"{object}": obj, "{label}": label})
         mark = wording.end if i == last and change.after is None else separator
         if mark:
             found["separator"] = text.add(mark)

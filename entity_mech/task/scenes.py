@@ -1,7 +1,7 @@
 """Scenes, and which split may draw which: splits share no scene, by construction.
 
-A scene's content decides its share. Sources, corrupted and null prompts come from their own split's share too. The hash
-depends on the words and their order alone, so a scene keeps its share when words are added or counts change.
+A scene's content decides its share. Sources, corrupted and null prompts come from their own split's share too. The
+hash depends on the words and their order alone, so a scene keeps its share when words are added or counts change.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ class Scenes:
 
     def scene(self, row: int, words: Words) -> Scene:
         """One of them, as words."""
-        return Scene(
-            tuple(words.objects[i] for i in self.objects[row]), tuple(words.labels[i] for i in self.labels[row])
-        )
+        objects, labels = self.objects[row].tolist(), self.labels[row].tolist()
+        return Scene(tuple(words.objects[i] for i in objects), tuple(words.labels[i] for i in labels))
 
 
 def join(parts: list[Scenes]) -> Scenes:
@@ -64,7 +63,8 @@ def hashes(scenes: Scenes, words: Words) -> np.ndarray:
 
 def shares(scenes: Scenes, words: Words) -> np.ndarray:
     """The share that each scene belongs to: int64 [scene], a place in SHARES."""
-    return (hashes(scenes, words) % np.uint64(len(SHARES))).astype(np.int64)
+    found: np.ndarray = hashes(scenes, words) % np.uint64(len(SHARES))
+    return found.astype(np.int64)
 
 
 def share_of(scene: Scene) -> str:
@@ -84,7 +84,8 @@ def _mix(x: np.ndarray) -> np.ndarray:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x = x ^ (x >> np.uint64(31))
+    return x
 
 
 class SceneSource:
@@ -105,7 +106,8 @@ class SceneSource:
 
     def kept(self, scenes: Scenes) -> np.ndarray:
         """Which scenes are of this share, bool [scene]."""
-        return shares(scenes, self.words) == SHARES.index(self.share)
+        found: np.ndarray = shares(scenes, self.words) == SHARES.index(self.share)
+        return found
 
     def draw(self, n: int) -> Scenes:
         """n scenes; the same one may come twice. Raises UserError when the share seems to be empty."""
@@ -139,6 +141,6 @@ class SceneSource:
     def _too_few(self, found: int, wanted: int) -> str:
         return (
             f"only {found or 'no'} scenes of {self.boxes} boxes for {self.share!r}, and {wanted} are wanted: "
-            f"{len(self.words.objects)} objects and {len(self.words.labels)} labels make too few; use more words, or "
-            "ask for fewer prompts"
+            f"{len(self.words.objects)} objects and {len(self.words.labels)} labels make too few; use more words, "
+            "or ask for fewer prompts"
         )

@@ -38,8 +38,15 @@ def tokenize_split(
         check_same_layout(prompts, prompts, f"split {split}, tokenizer {name}")
     used = {int(i) for parts in groups.values() for prompts in parts.values() for i in np.unique(prompts.ids)}
     texts = tokenizer.convert_ids_to_tokens(sorted(used))
-    pieces = {i: tokenizer.convert_tokens_to_string([text]) or text for i, text in zip(sorted(used), texts, strict=True)}
-    attributes = {"dataset": digest_of(dataset), "tokenizer": name, "split": split, "seed": seed}
+    pieces = {
+        i: tokenizer.convert_tokens_to_string([text]) or text for i, text in zip(sorted(used), texts, strict=True)
+    }
+    attributes: dict[str, str | int] = {
+        "dataset": digest_of(dataset),
+        "tokenizer": name,
+        "split": split,
+        "seed": seed,
+    }
     write_tokens(path, groups, targets, pieces, attributes)
 
 
@@ -53,14 +60,15 @@ def tokenize_records(
     vocabulary = _Vocabulary(tokenizer, name)
     groups: dict[str, dict[str, TokenizedPrompts]] = {}
     targets: dict[str, np.ndarray] = {}
-    known: dict[tuple[tuple[str, int], ...], TokenizedPrompts] = {}  # probes share their base prompts
+    known: dict[tuple[tuple[str, int, int], ...], TokenizedPrompts] = {}  # probes share their base prompts
     for part, rows in track(parts.items(), len(parts), f"tokenize with {name}"):
         groups[part] = {}
         for key in rows[0].prompts:
             prompts = [record.prompts[key] for record in rows]
-            same = (*((prompt.text, prompt.scene) for prompt in prompts), (key, 0))
+            same = tuple((prompt.text, prompt.scene, prompt.role_segment) for prompt in prompts)
             if same not in known:
-                known[same] = tokenize_prompts(prompts, tokenizer, f"{name}: {part} {key}", vocabulary)
+                where = f"{name}: {f'{part} ' if part else ''}{key}"
+                known[same] = tokenize_prompts(prompts, tokenizer, where, vocabulary)
             groups[part][key] = known[same]
         wanted = [record.target for record in rows if record.target is not None]
         if wanted:
@@ -80,13 +88,12 @@ def tokenize_prompts(
 ) -> TokenizedPrompts:
     """Tokenize prompts that have the same number of segments. where: named in messages.
 
-    Roles are found by the characters that tokens cover; a role is the last token of its word. Raises UserError when an
-    object or a label is not one token, when two roles share a token, or when an answer changes the prompt before it.
+    Roles are found by the characters that tokens cover; a role is the last token of its word. Raises UserError when
+    an object or a label is not one token, when two roles share a token, or when an answer changes the prompt
+    before it.
     """
     vocabulary = vocabulary or _Vocabulary(tokenizer, where)
-    chunks = [
-        _tokenize_chunk(prompts[at : at + _CHUNK], tokenizer, where) for at in range(0, len(prompts), _CHUNK)
-    ]
+    chunks = [_tokenize_chunk(prompts[at : at + _CHUNK], tokenizer, where) for at in range(0, len(prompts), _CHUNK)]
     found = _stack([tokens for tokens, _ in chunks])
     unknown = sorted(set().union(*(words for _, words in chunks)))
     if unknown:
@@ -130,9 +137,7 @@ class _Vocabulary:
                 )
 
 
-def _tokenize_chunk(
-    prompts: Sequence[Prompt], tokenizer: Any, where: str
-) -> tuple[TokenizedPrompts, set[str]]:
+def _tokenize_chunk(prompts: Sequence[Prompt], tokenizer: Any, where: str) -> tuple[TokenizedPrompts, set[str]]:
     """Some prompts, and the words in them that the tokenizer does not know."""
     found = encode(tokenizer, [prompt.text for prompt in prompts])
     spans, query_spans = _spans(prompts)
@@ -200,9 +205,7 @@ def _as_mask(at: np.ndarray, width: int) -> np.ndarray:
     return mask[:, :width]
 
 
-def _check_whole(
-    prompts: Sequence[Prompt], found: Encoded, spans: np.ndarray, at: np.ndarray, where: str
-) -> None:
+def _check_whole(prompts: Sequence[Prompt], found: Encoded, spans: np.ndarray, at: np.ndarray, where: str) -> None:
     """Objects and labels must be one token each, which covers nothing else but a blank in front."""
     for role in _WHOLE_WORDS:
         start, end = spans[:, :, role, 0], spans[:, :, role, 1]

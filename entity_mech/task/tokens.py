@@ -23,11 +23,11 @@ class TokenizedPrompts:
     """Prompts as one tokenizer reads them (method, section 1). All integers are int64.
 
     ids: token ids, padded with 0 on the right. length: tokens of a prompt; its last token is at length - 1.
-    roles: position of each role's token (the last one of its word); -1 where a prompt has no such role. The roles of
-    the context are those of the queried segment; in a corrupted prompt, of the segment that was drawn for it.
-    sets: tokens of the other segments, by role. segment: which segment a token belongs to, -1 for none.
-    answer: id of the correct object, -1 where no named object is correct. choices: ids of the objects in the order of
-    the segments. query_index: the segment that is asked for, in the order of the text, -1 for none.
+    roles: position of each role's token (the last one of its word); -1 where a prompt has no such role. The
+    roles of the context are those of the queried segment; in a corrupted prompt, of the segment that was drawn
+    for it. sets: tokens of the other segments, by role. segment: which segment a token belongs to, -1 for none.
+    answer: id of the correct object, -1 where no named object is correct. choices: ids of the objects in the
+    order of the segments. query_index: the segment that is asked for, in the order of the text, -1 for none.
     scene: id of the prompt's scene within its file; the unit of resampling.
     """
 
@@ -60,7 +60,7 @@ class TokenizedPrompts:
 
 @dataclass(frozen=True)
 class TokenizedPairs:
-    """Base and source prompts, row by row, and the token id that patching the source into the base should give."""
+    """Base and source prompts, row by row, and the token id that patching source into base should give."""
 
     base: TokenizedPrompts
     source: TokenizedPrompts
@@ -75,17 +75,19 @@ class TokenizedPairs:
 
 
 def check_same_layout(a: TokenizedPrompts, b: TokenizedPrompts, what: str) -> None:
-    """Raise UserError unless every prompt of both has the same length and the same segments at the same positions.
+    """Raise UserError unless all prompts of both have the same length and the same segments in the same places.
 
-    Means over prompts, position by position, only say something then (method, section 1). what: names both, for
-    the message.
+    Means over prompts, position by position, only say something then (method, section 1). what: names both,
+    for the message.
     """
-    layouts = {row.tobytes() for prompts in (a, b) for row in np.column_stack([prompts.length, prompts.segment])}
+    layouts = set()
+    for prompts in (a, b):
+        layouts |= {row.tobytes() for row in np.column_stack([prompts.length, prompts.segment])}
     if len(layouts) > 1:
         lengths = sorted({int(n) for prompts in (a, b) for n in prompts.length})
         raise UserError(
-            f"{what}: prompts are not laid out alike ({len(layouts)} layouts, lengths {lengths} tokens), so mean "
-            "outputs by position make no sense; use words that are one token each"
+            f"{what}: prompts are not laid out alike ({len(layouts)} layouts, lengths {lengths} tokens), so "
+            "mean outputs by position make no sense; use words that are one token each"
         )
 
 
@@ -120,8 +122,8 @@ def write_tokens(
 ) -> None:
     """Write a split's token file.
 
-    groups: part -> name of a prompt in a record -> prompts; a part "" stands at the root. targets: part -> target ids
-    of pairs. pieces: the text of every token id that occurs. Equal content gives equal bytes.
+    groups: part -> name of a prompt in a record -> prompts; a part "" stands at the root. targets: part ->
+    target ids of pairs. pieces: the text of every token id that occurs. Equal content gives equal bytes.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(attributes)
@@ -145,7 +147,7 @@ def read_prompts(path: str | Path, group: str) -> TokenizedPrompts:
 
 
 def read_pairs(path: str | Path, group: str) -> TokenizedPairs:
-    """Read the pairs of a group (`base`, `source` and `target`). Raises UserError when it has no such group."""
+    """Read the pairs of a group: `base`, `source` and `target`. Raises UserError when there is no such group."""
     with h5py.File(path, "r") as file:
         where = _group(file, path, group)
         if "target" not in where:
@@ -181,7 +183,7 @@ def groups_of(path: str | Path) -> list[str]:
 
 def digest_of(path: str | Path) -> str:
     """Sha256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -192,11 +194,13 @@ def _group(file: h5py.File, path: str | Path, group: str) -> h5py.Group:
 
 
 def _int64(dataset: Any) -> np.ndarray:
-    return dataset[()].astype(np.int64)
+    found: np.ndarray = dataset[()].astype(np.int64)
+    return found
 
 
 def _prompts(group: h5py.Group) -> TokenizedPrompts:
     roles = {name: _int64(pos) for name, pos in group["roles"].items()}
     roles |= {alias: roles[name] for alias, name in ALIASES.items()}
-    plain = {f.name: _int64(group[f.name]) for f in fields(TokenizedPrompts) if f.name not in ("roles", "sets")}
-    return TokenizedPrompts(roles=roles, sets={name: where[()] for name, where in group["sets"].items()}, **plain)
+    sets = {name: where[()] for name, where in group["sets"].items()}
+    names = [field.name for field in fields(TokenizedPrompts) if field.name not in ("roles", "sets")]
+    return TokenizedPrompts(roles=roles, sets=sets, **{name: _int64(group[name]) for name in names})

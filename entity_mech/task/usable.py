@@ -26,11 +26,11 @@ def usable_words(
 ) -> Words:
     """The words that can be used in every tokenizer of the run, in the order given (method, section 1).
 
-    A word is tried in the prompts themselves: in the first, middle and last segment and, an object, as the answer.
-    It stays when it is one token there together with its blank, always the same one, known to the tokenizer, and no
-    other word's. tokenizers: name -> transformers tokenizer. One more object and one more label than boxes are
-    needed, for corrupted prompts and sources. Raises UserError that names the tokenizers and the words when too few
-    are left, and for words that no prompt can hold.
+    A word is tried in the prompts themselves: in the first, middle and last segment and, an object, as the
+    answer. It stays when it is one token there together with its blank, always the same one, known to the
+    tokenizer, and no other word's. tokenizers: name -> transformers tokenizer. One more object and one more
+    label than boxes are needed, for corrupted prompts and sources. Raises UserError that names the tokenizers
+    and the words when too few are left, and for words that no prompt can hold.
     """
     _check_given(objects, labels)
     wording = wording or Wording()
@@ -63,7 +63,8 @@ def _unusable(tokenizer: Any, objects: Sequence[str], labels: Sequence[str], wor
     reasons: dict[str, str] = {}
     taken: dict[int, str] = {}
     for role, words, other in (("object", objects, labels[0]), ("label", labels, objects[0])):
-        for word, (token, reason) in zip(words, _try_words(tokenizer, words, role, other, wording), strict=True):
+        tried = _try_words(tokenizer, words, role, other, wording)
+        for word, (token, reason) in zip(words, tried, strict=True):
             if reason is None and token in taken:
                 reason = f"same token as {taken[token]!r}"
             if reason is None:

@@ -11,10 +11,10 @@ from entity_mech.errors import UserError
 
 @dataclass(frozen=True)
 class Wording:
-    """The sentences of a prompt (method, section 1): segments joined by `separator`, then `end`, then the query.
+    """The sentences of a prompt (method, section 1): segments joined by `separator`, `end`, then the query.
 
-    segment: has {object} and {label} once each. query: has {label} once and ends with a word after it; the answer
-    follows it. Templates are checked: UserError.
+    segment: has {object} and {label} once each. query: has {label} once and ends with a word after it; the
+    answer follows it. Templates are checked: UserError.
     """
 
     segment: str = "the {object} is in Box {label}"
@@ -25,15 +25,15 @@ class Wording:
     def __post_init__(self) -> None:
         check_template(self.segment, "segment")
         if _slots(self.query) != ["{label}"] or not re.search(r"{label}\W.*\w$", self.query):
-            raise UserError(f"query {self.query!r}: it needs {{label}} once, as a word, and must end with a later word")
+            raise UserError(f"query {self.query!r}: it needs {{label}} once, as a word, and another word at its end")
         if not self.end.strip() or len(self.end.split()) > 1 or len(self.separator.split()) > 1:
             raise UserError(f"separator {self.separator!r} and end {self.end!r} must be one mark each")
 
 
 def check_template(template: str, name: str) -> None:
-    """Raise UserError unless a segment's template has {object} and {label} once each, as words of their own."""
+    """Raise UserError unless a segment's template has {object} and {label} once each, as words."""
     if _slots(template) != ["{label}", "{object}"]:
-        raise UserError(f"{name} {template!r}: it needs {{object}} and {{label}}, once each and as words of their own")
+        raise UserError(f"{name} {template!r}: it needs {{object}} and {{label}}, once each and as words")
 
 
 def _slots(template: str) -> list[str]:
@@ -48,9 +48,9 @@ Piece = tuple[str | None, str]
 def segment_pieces(template: str, plain: str) -> tuple[Piece, ...]:
     """A segment's template cut into (role, text); role None for blanks, marks and words without a role.
 
-    plain: the unchanged template. There `the` is the word just before the object and `box` the one just before the
-    label; `is` is the first word after the object and `in` the last before the box. In a changed template `is` and
-    `in` are those same words, where they stand between object and label.
+    plain: the unchanged template. There `the` is the word just before the object and `box` the one just before
+    the label; `is` is the first word after the object and `in` the last before the box. In a changed template
+    `is` and `in` are those same words, where they stand between object and label.
     """
     words = _words(template)
     roles: dict[int, str] = {}
@@ -71,8 +71,11 @@ def segment_pieces(template: str, plain: str) -> tuple[Piece, ...]:
 
 @lru_cache
 def query_pieces(template: str) -> tuple[Piece, ...]:
-    """The query's template cut into (role, text). `query_box` is the word before the label, `contains` the word
-    after it, `last` the last word; where only one word follows the label it is `last`."""
+    """The query's template cut into (role, text).
+
+    `query_box` is the word before the label, `contains` the word after it, `last` the last word; where only one
+    word follows the label it is `last`.
+    """
     words = _words(template)
     label, end = words.index("{label}"), len(words) - 1
     roles = {label: "query_label", label + 1: "contains"}
