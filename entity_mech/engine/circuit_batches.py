@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_plan import CircuitPlan, plan_circuits
-from entity_mech.engine.circuit_run import prepare_ablated, run_plan
+from entity_mech.engine.circuit_run import run_plan
 from entity_mech.engine.clean import to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.engine.ops import predictions, rms_norm
+from entity_mech.engine.store import role_positions
 from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
@@ -44,24 +46,10 @@ def batch_sizes(decoder: Decoder, n_pos: int, budget: int | None = None) -> Batc
     )
 
 
-def role_positions(prompts: TokenizedPrompts, roles: Sequence[str]) -> Int[np.ndarray, "prompt role"]:
-    """Token positions of roles, in the order given.
-
-    Raises:
-        UserError: a role is unknown or does not exist in every prompt.
-    """
-    for role in roles:
-        if role not in prompts.roles:
-            raise UserError(f"unknown token role {role!r}; known: {', '.join(sorted(prompts.roles))}")
-        if (prompts.roles[role] < 0).any():
-            raise UserError(f"the token role {role!r} does not exist in every prompt")
-    return np.stack([prompts.roles[role] for role in roles], 1)
-
-
 def circuit_correct(
     decoder: Decoder,
     prompts: TokenizedPrompts,
-    means: Float[Tensor, "pos layer head d_head"],
+    means: Float[Tensor, "mean_pos layer head d_head"],
     roles: Sequence[str],
     masks: Bool[np.ndarray, "circuit role layer head"],
     *,
@@ -79,20 +67,18 @@ def circuit_correct(
     if "last" not in roles:
         roles = [*roles, "last"]
         masks = np.concatenate([masks, np.zeros_like(masks[:, :1])], 1)
-    positions = role_positions(prompts, roles)
+    positions = np.stack([role_positions(prompts, role) for role in roles], 1)
     order = positions[0].argsort()
     if (np.diff(positions[:, order]) <= 0).any():
         names = ", ".join(roles)
         raise UserError(f"the roles {names} are not distinct tokens in the same order in every prompt")
-    return correct_at(
-        decoder, prompts, means, positions[:, order], masks[:, order], label=label, budget=budget
-    )
+    return correct_at(decoder, prompts, means, positions[:, order], masks[:, order], label=label, budget=budget)
 
 
 def correct_at(
     decoder: Decoder,
     prompts: TokenizedPrompts,
-    means: Float[Tensor, "pos layer head d_head"],
+    means: Float[Tensor, "mean_pos layer head d_head"],
     positions: Int[np.ndarray, "prompt role"],
     masks: Bool[np.ndarray, "circuit role layer head"],
     *,
@@ -104,19 +90,22 @@ def correct_at(
     correct = np.zeros((len(masks), len(prompts)), dtype=bool)
     if not correct.size:
         return correct
+    if (np.diff(positions) <= 0).any() or (positions[:, -1] != prompts.length - 1).any():
+        raise ValueError("positions must increase in every prompt and end with its last token")
+    # A role where no circuit keeps a head is an ablated token like any other.
+    used = np.append(np.asarray(masks.any((0, 2, 3)))[:-1], True)
+    positions, masks = positions[:, used], masks[:, used]
     sizes = batch_sizes(decoder, prompts.ids.shape[1], budget)
-    kept = masks.any((0, 2, 3))
-    kept[-1] = True  # a role where no circuit keeps a head is an ablated token like any other
-    blocks = plan_blocks(masks[:, kept], decoder.shape.n_kv_heads, max(1, sizes.rows // LEAST_PROMPTS))
+    blocks = plan_blocks(masks, decoder.shape.n_kv_heads, max(1, sizes.rows // LEAST_PROMPTS))
     peak = max(plan.peak_rows for _, plan in blocks)
     step = min(sizes.prompts, max(1, sizes.rows // peak))
     starts = range(0, len(prompts), step)
     for start in track(starts, len(starts), f"{label}: {len(masks)} circuits, {step} prompts a batch"):
         batch = prompts.rows(slice(start, start + step))
-        at = to_ids(decoder, positions[start : start + step][:, kept])
-        prepared = prepare_ablated(decoder, to_ids(decoder, batch.ids), at, means)
+        ids, at = to_ids(decoder, batch.ids), to_ids(decoder, positions[start : start + step])
+        background = prepare_ablated(decoder, ids, to_ids(decoder, batch.length), means)
         for members, plan in blocks:
-            final = run_plan(decoder, prepared, at, plan)
+            final = run_plan(decoder, background, at, plan)
             rows, circuit = np.unique(plan.final, return_inverse=True)
             final = final[:, torch.as_tensor(rows, device=final.device)]
             right = is_correct(decoder, final, to_ids(decoder, batch.answer), to_ids(decoder, batch.choices))
@@ -127,7 +116,7 @@ def correct_at(
 def plan_blocks(
     masks: Bool[np.ndarray, "circuit role layer head"], n_kv_heads: int, most_rows: int
 ) -> list[tuple[np.ndarray, CircuitPlan]]:
-    """Circuits in blocks of at most `most_rows` rows a prompt; what is alike in the first layers goes together."""
+    """Circuits in blocks of at most `most_rows` rows a prompt; those alike in the first layers together."""
     packed = np.packbits(masks.swapaxes(1, 2).reshape(len(masks), -1), axis=1)
     order = np.array(sorted(range(len(masks)), key=lambda i: packed[i].tobytes()))
 

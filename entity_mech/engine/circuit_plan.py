@@ -1,11 +1,12 @@
 """Which rows a batch of circuits needs, layer by layer, so that nothing is computed twice.
 
 A *row* is the residual stream of one role token in one state. Two circuits share a row for as long as nothing
-they differ in can have reached it: the state of a stream after a layer is fixed by its state before the layer,
-by the heads kept there and, when any is kept, by the states of the role tokens before it. A stream ends with the
-last kept head that reads it. Everything here is index arithmetic on masks; no model is run.
+they differ in can have reached it: the state of a stream after a layer is fixed by its state before the
+layer, by the heads kept there and, when any is kept, by the states of the role tokens before it. A stream
+ends with the last kept head that reads it. Everything here is index arithmetic on masks; no model is run.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class CircuitPlan:
-    """All layers. `final[circuit]` is the row of the last layer's output that holds the circuit's last token."""
+    """All layers. `final[circuit]`: the last layer's row that holds the circuit's last token."""
 
     layers: tuple[LayerPlan, ...]
     final: np.ndarray
@@ -88,11 +89,11 @@ def last_updates(masks: np.ndarray) -> np.ndarray:
 
     masks [circuit, role, layer, head], roles in the order of their positions, the last one being read out.
     """
-    any_kept = masks.any(-1)
+    any_kept = np.asarray(masks.any(-1))
     n_circuits, n_roles, n_layers = any_kept.shape
     layer = np.arange(n_layers)
     end = np.full((n_circuits, n_roles), n_layers - 1)
-    reads = np.full((n_circuits, n_layers), False)
+    reads: np.ndarray = np.zeros((n_circuits, n_layers), dtype=bool)
     for role in range(n_roles - 2, -1, -1):
         reads |= any_kept[:, role + 1] & (layer <= end[:, role + 1, None])
         end[:, role] = np.where(reads, layer, -1).max(-1) - 1
@@ -133,6 +134,10 @@ class _Rows:
     context: np.ndarray  # [row, role <= own] rows of the layer's input that the row's heads see
 
 
+_Picked = tuple[_Rows, np.ndarray, list[int]]  # rows of a role, which of them, heads computed for these
+_Find = Callable[[int, int, np.ndarray], Read]  # (role, packed head, rows of the layer's input)
+
+
 class _LayerBuilder:
     """Plans one layer from the masks [circuit, role, head] and the states [circuit, role] that enter it."""
 
@@ -162,7 +167,7 @@ class _LayerBuilder:
         return LayerPlan(parent, slices, projections, columns, self.varying, attends), state
 
     def new_rows(self) -> tuple[list[_Rows], np.ndarray]:
-        """Distinct states after the layer, and each circuit's row [circuit, role] (-1: the stream has ended)."""
+        """Distinct states after the layer, and the row of each [circuit, role] (-1: the stream has ended)."""
         state = np.full_like(self.state, -1)
         rows: list[_Rows] = []
         first = 0
@@ -181,7 +186,7 @@ class _LayerBuilder:
             first += len(index)
         return rows, state
 
-    def pick_heads(self, rows: _Rows) -> list[tuple[_Rows, np.ndarray, list[int]]]:
+    def pick_heads(self, rows: _Rows) -> list[_Picked]:
         """Heads to compute, grouped by the rows (indices into `rows`) they are computed for."""
         reading = np.flatnonzero(rows.keep.any(-1))
         groups: dict[bytes, tuple[np.ndarray, list[int]]] = {}
@@ -196,7 +201,7 @@ class _LayerBuilder:
         kv_head = head // self.group
         return self.n_heads + kv_head, self.n_heads + self.n_kv_heads + kv_head
 
-    def projections(self, picked: list[tuple[_Rows, np.ndarray, list[int]]]):
+    def projections(self, picked: list[_Picked]) -> tuple[tuple[Projection, ...], _Find]:
         """The projections that the picked heads need, and a function that finds a head's rows in them."""
         needed: dict[tuple[int, int], np.ndarray] = {}
 
@@ -225,7 +230,7 @@ class _LayerBuilder:
 
         return projections, find
 
-    def attend(self, rows: _Rows, chosen: np.ndarray, heads: list[int], find) -> Attend:
+    def attend(self, rows: _Rows, chosen: np.ndarray, heads: list[int], find: _Find) -> Attend:
         """The attention of one group of heads; role tokens of one state are not repeated in `seen`."""
         jobs = []
         seen = [role for role in self.varying if role <= rows.role]
@@ -240,10 +245,10 @@ class _LayerBuilder:
                     seen=tuple((find(role, key, r), find(role, value, r)) for role, r in found),
                 )
             )
-        keep = rows.keep[np.ix_(chosen, heads)]
+        keep = rows.keep[chosen][:, heads]
         return Attend(rows.role, rows.first + chosen, tuple(jobs), None if keep.all() else keep)
 
-    def columns(self, picked: list[tuple[_Rows, np.ndarray, list[int]]], find) -> tuple[Column, ...]:
+    def columns(self, picked: list[_Picked], find: _Find) -> tuple[Column, ...]:
         """Role tokens of a single state that some picked head sees."""
         wanted = {
             (role, head // self.group)

@@ -1,18 +1,17 @@
-"""Exact runs of many mean-ablated circuits at once (Prakash et al. 2024, sections 3 and 4).
+"""Exact runs of many circuits at once (method, section 5; paper, sections 3 and 4).
 
-In a mean-ablated run every head at every token gives its mean output, except a circuit's own heads at their role
-tokens; MLPs run. So the stream of every other token depends on its token id and position only: each distinct pair
-is computed once and serves all prompts and all circuits. What is left per circuit is the streams of the role
-tokens, and of these only the states that differ between circuits (`circuit_plan`).
+Role tokens are run: there a circuit's heads give what they compute and the others their means. All other tokens
+are a background that does not depend on the circuit. Of the role tokens' streams only the states that differ
+between circuits are computed (`circuit_plan`).
 """
 
-from dataclasses import dataclass
-
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from entity_mech.engine.backgrounds import Background
 from entity_mech.engine.circuit_plan import (
     Attend,
     CircuitPlan,
@@ -26,95 +25,33 @@ from entity_mech.engine.ops import add_mlp_, rms_norm, rotate
 from entity_mech.models.decoder import Decoder
 
 
-@dataclass(frozen=True)
-class AblatedPrompts:
-    """What all circuits share on a batch of prompts.
-
-    stream: for every token the index of its (id, position) stream; keys, values: per layer, of every stream,
-    [stream, kv_head, d_head], keys rotated. Role positions are in increasing order, the last is read out.
-    """
-
-    ids: Int[Tensor, "prompt pos"]
-    positions: Int[Tensor, "prompt role"]
-    stream: Int[Tensor, "prompt pos"]
-    keys: list[Float[Tensor, "stream kv_head d_head"]]
-    values: list[Float[Tensor, "stream kv_head d_head"]]
-    means: Float[Tensor, "pos layer head d_head"]
-    mean_out: list[Float[Tensor, "pos d_model"]]
-
-    def at_roles(self, roles: Int[Tensor, " kept"]) -> Int[Tensor, "prompt kept"]:
-        """Positions of some of the roles."""
-        return self.positions[:, roles]
-
-
-@torch.inference_mode()
-def prepare_ablated(
-    decoder: Decoder,
-    ids: Int[Tensor, "prompt pos"],
-    positions: Int[Tensor, "prompt role"],
-    means: Float[Tensor, "pos layer head d_head"],
-) -> AblatedPrompts:
-    """Run every distinct fully ablated stream of the prompts once.
-
-    Args:
-        ids: token ids, right-padded.
-        positions: role tokens in strictly increasing order; the last one is the prompt's last token.
-        means: mean head outputs (before the output projection) by position.
-
-    Raises:
-        ValueError: positions are not increasing, or a prompt is longer than `means`.
-    """
-    n_pos = ids.shape[1]
-    if n_pos > means.shape[0]:
-        raise ValueError(f"prompts of {n_pos} tokens, mean head outputs for {means.shape[0]} positions only")
-    if bool((positions[:, 1:] <= positions[:, :-1]).any()) or bool((positions < 0).any()):
-        raise ValueError("role positions must be non-negative and strictly increasing in every prompt")
-    means = means[:n_pos].to(decoder.device, decoder.dtype)
-    pos = torch.arange(n_pos, device=ids.device)
-    code = torch.where(pos <= positions[:, -1:], ids * n_pos + pos, ids[:1, :1] * n_pos)  # padding: any real one
-    distinct, stream = torch.unique(code, return_inverse=True)
-    at = distinct % n_pos
-    cos, sin = decoder.rotary_cos[at, None], decoder.rotary_sin[at, None]
-    x = decoder.embedding[distinct // n_pos]
-    prepared = AblatedPrompts(ids, positions, stream, [], [], means, [])
-    s = decoder.shape
-    for layer, w in enumerate(decoder.layers):
-        normed = rms_norm(x, w.norm_attn, s.norm_eps)
-        bias = None if w.qkv_bias is None else w.qkv_bias[s.n_heads * s.d_head :]
-        kv = F.linear(normed, w.qkv[s.n_heads * s.d_head :], bias).unflatten(-1, (2, s.n_kv_heads, s.d_head))
-        mean_out = F.linear(means[:, layer].flatten(1), w.out, w.out_bias)
-        prepared.keys.append(rotate(kv[:, 0], cos, sin))
-        prepared.values.append(kv[:, 1].contiguous())
-        prepared.mean_out.append(mean_out)
-        x = x + mean_out[at]
-        add_mlp_(decoder, layer, x)
-    return prepared
-
-
 @torch.inference_mode()
 def run_circuits(
-    decoder: Decoder, prepared: AblatedPrompts, masks: Bool[Tensor, "circuit role layer head"]
+    decoder: Decoder,
+    background: Background,
+    positions: Int[Tensor, "prompt role"],
+    masks: Bool[Tensor, "circuit role layer head"],
 ) -> Float[Tensor, "circuit prompt d_model"]:
-    """Final residual stream at the last token of every circuit on every prompt.
+    """Final residual stream at the last role token of every circuit on every prompt.
 
-    masks: the heads that a circuit keeps at each of the prepared role tokens.
+    Args:
+        background: what all other tokens are, from `prepare_ablated`.
+        positions: role tokens, strictly increasing in every prompt.
+        masks: the heads that a circuit keeps at each role token; the others give their mean there.
     """
-    roles = masks.any(-1).any(-1).any(0)
-    roles[-1] = True  # a role where nobody keeps a head is an ablated token like any other
-    kept = torch.nonzero(roles)[:, 0]
-    plan = plan_circuits(masks[:, kept].cpu().numpy(), decoder.shape.n_kv_heads)
-    final = run_plan(decoder, prepared, prepared.at_roles(kept.to(prepared.positions.device)), plan)
+    plan = plan_circuits(masks.cpu().numpy(), decoder.shape.n_kv_heads)
+    final = run_plan(decoder, background, positions, plan)
     return final[:, torch.as_tensor(plan.final, device=final.device)].transpose(0, 1)
 
 
 @torch.inference_mode()
 def run_plan(
-    decoder: Decoder, prepared: AblatedPrompts, positions: Int[Tensor, "prompt role"], plan: CircuitPlan
+    decoder: Decoder, background: Background, positions: Int[Tensor, "prompt role"], plan: CircuitPlan
 ) -> Float[Tensor, "prompt row d_model"]:
     """Run a plan's rows to the end; `plan.final` says which row of the result belongs to which circuit."""
-    x = decoder.embedding[prepared.ids.gather(1, positions)]
+    x = decoder.embedding[background.ids.gather(1, positions)]
     for layer, layer_plan in enumerate(plan.layers):
-        x = _LayerRun(decoder, prepared, positions, layer, layer_plan).run(x)
+        x = _LayerRun(decoder, background, positions, layer, layer_plan).run(x)
     return x
 
 
@@ -124,12 +61,12 @@ class _LayerRun:
     def __init__(
         self,
         decoder: Decoder,
-        prepared: AblatedPrompts,
+        background: Background,
         positions: Int[Tensor, "prompt role"],
         layer: int,
         plan: LayerPlan,
     ) -> None:
-        self.decoder, self.prepared, self.positions = decoder, prepared, positions
+        self.decoder, self.background, self.positions = decoder, background, positions
         self.layer, self.plan = layer, plan
         self.weights = decoder.layers[layer]
         self.made: list[Tensor] = []  # one a projection, [prompt, row, packed head, d_head]
@@ -139,7 +76,7 @@ class _LayerRun:
         """Residual streams after the layer."""
         out = x.index_select(1, torch.as_tensor(self.plan.parent, device=x.device))
         for role, first, end in self.plan.slices:
-            out[:, first:end] += self.prepared.mean_out[self.layer][self.positions[:, role], None]
+            out[:, first:end] += self.background.mean_out[self.layer][self.positions[:, role], None]
         if self.plan.attends:
             normed = rms_norm(x, self.weights.norm_attn, self.decoder.shape.norm_eps)
             self.made = [self.project(normed, p) for p in self.plan.projections]
@@ -157,7 +94,7 @@ class _LayerRun:
         heads = list(projection.packed)
         weight = w.qkv.view(-1, s.d_head, s.d_model)[heads].flatten(0, 1)
         bias = None if w.qkv_bias is None else w.qkv_bias.view(-1, s.d_head)[heads].flatten()
-        made = F.linear(rows, weight, bias).unflatten(-1, (-1, s.d_head))
+        made: Tensor = F.linear(rows, weight, bias).view(*rows.shape[:2], -1, s.d_head)
         turned = sum(head < s.n_heads + s.n_kv_heads for head in heads)  # packed in order: q, k, then v
         if turned:
             at = self.positions[:, projection.role, None, None]
@@ -172,8 +109,8 @@ class _LayerRun:
     def keys_and_values(self, kv_head: int) -> tuple[Tensor, Tensor]:
         """Keys and values of the whole prompts that do not depend on the circuit, [prompt, pos, d_head]."""
         if kv_head not in self.static:
-            stream = self.prepared.stream
-            key, value = self.prepared.keys[self.layer], self.prepared.values[self.layer]
+            stream = self.background.stream
+            key, value = self.background.keys[self.layer], self.background.values[self.layer]
             self.static[kv_head] = key[:, kv_head][stream], value[:, kv_head][stream]
         return self.static[kv_head]
 
@@ -204,7 +141,7 @@ class _LayerRun:
         beyond = out.new_empty(len(at), len(attend.rows), len(heads), s.d_head)
         for i, job in enumerate(attend.heads):
             beyond[:, :, i] = self.head_output(job, hidden)
-        beyond -= self.prepared.means[at, self.layer][:, None, heads]
+        beyond -= self.background.means[at, self.layer][:, None, heads]
         if attend.keep is not None:
             beyond *= torch.as_tensor(attend.keep, device=out.device, dtype=out.dtype)[..., None]
         added = beyond.flatten(2) @ self.weights.out_by_head[heads].flatten(0, 1)
@@ -212,7 +149,7 @@ class _LayerRun:
         out[:, rows] += added
 
     def head_output(self, job: HeadJob, hidden: Tensor) -> Float[Tensor, "prompt row d_head"]:
-        """One head's output: over the tokens all circuits share, and the role tokens that vary between them."""
+        """One head's output, over tokens that all circuits share and role tokens that vary between them."""
         keys, values = self.keys_and_values(job.kv_head)
         width = hidden.shape[-1]
         query = self.read(job.query) * self.decoder.scale
@@ -227,14 +164,14 @@ class _LayerRun:
         return z
 
 
-def _index(rows, device: torch.device) -> slice | Tensor:
+def _index(rows: np.ndarray, device: torch.device) -> slice | Tensor:
     """Rows as a slice where they are a plain range, else as a tensor."""
     if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return torch.as_tensor(rows, device=device)
 
 
-def _take(x: Tensor, rows) -> Tensor:
+def _take(x: Tensor, rows: np.ndarray) -> Tensor:
     """x[:, rows], a view where rows are a plain range."""
     index = _index(rows, x.device)
     return x[:, index] if isinstance(index, slice) else x.index_select(1, index)

@@ -1,7 +1,7 @@
 """Attention of suffix tokens: many variants of a prompt's end against one clean prefix, expanded, not copied."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entity_mech.models.decoder import Decoder
@@ -14,10 +14,14 @@ def suffix_attention(
     v: Float[Tensor, "sender prompt n_pos kv_head d_head"],
     prefix_k: Float[Tensor, "prompt kv_head n_prefix d_head"],
     prefix_v: Float[Tensor, "prompt kv_head n_prefix d_head"],
+    hidden: Bool[Tensor, "senders prompt queries n_prefix"] | None = None,
+    own_hidden: Bool[Tensor, "prompt n_pos"] | None = None,
 ) -> Float[Tensor, "sender prompt n_query head d_head"]:
     """Head outputs of the last n_query of n_pos suffix tokens; q and k are rotated.
 
-    Scores against the prefix are one matrix product a (prompt, kv_head) for all senders at once.
+    Scores against the prefix are one matrix product a (prompt, kv_head) for all senders at once. hidden: prefix
+    tokens that a query may not see (1 stands for all senders or queries); own_hidden: suffix tokens that no
+    query may see, beside the later ones.
     """
     s = decoder.shape
     n_sender, n_prompt, n_query = q.shape[:3]
@@ -37,7 +41,12 @@ def suffix_attention(
         if n_query > 1:
             future = torch.ones(n_query, n_pos, dtype=torch.bool, device=q.device).triu(n_pos - n_query + 1)
             own.unflatten(-2, (s.group, n_query)).masked_fill_(future, -torch.inf)
+        if own_hidden is not None:
+            own.masked_fill_(own_hidden[:, None, None, None], -torch.inf)
         scores[..., n_prefix:] = own
+    if hidden is not None:
+        by_query = scores.unflatten(3, (s.group, n_query))[..., :n_prefix]
+        by_query.masked_fill_(hidden.transpose(0, 1)[:, None, :, None], -torch.inf)
     pattern = scores.softmax(-1)
     before = pattern[..., :n_prefix].flatten(2, 3) @ prefix_v
     z = before.view(by_sender.shape)

@@ -35,7 +35,7 @@ class Words:
 
 def builtin_objects() -> tuple[str, ...]:
     """The paper's 85 objects."""
-    return read_word_list(Path(__file__).with_name("words") / "objects.csv")
+    return read_word_list(Path(__file__).with_name("data") / "objects.csv")
 
 
 def read_word_list(path: str | Path) -> tuple[str, ...]:
