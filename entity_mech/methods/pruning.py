@@ -1,0 +1,201 @@
+"""Pruning a circuit by minimality (method, section 5; paper, section 3.2).
+
+The unpruned circuit C stays the reference throughout. A head v is judged with some heads K of its group
+removed beside it, because heads that do the same work hide each other: K are those u whose removal lets v's
+removal hurt most, that is those with the largest F(C - u) - F(C - {u, v}).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from entity_mech.engine.circuit_batches import circuit_correct
+from entity_mech.methods.circuits import Circuit, Group, HeadIndex
+from entity_mech.models.decoder import Decoder
+from entity_mech.task.tokens import TokenizedPrompts
+
+Pair = tuple[str, HeadIndex, HeadIndex]  # (group, u, v), both in the group; u == v removes one head
+Removal = tuple[str, tuple[HeadIndex, ...]]  # heads removed from one group of the circuit
+Accuracy = Callable[[Sequence[Removal]], np.ndarray]  # F of the circuit without each removal
+SAME = 1e-7  # accuracies closer than this are equal: they are shares of prompts, read from text perhaps
+
+
+@dataclass(frozen=True)
+class PruningOptions:
+    """threshold: least relative drop for a head to stay. knockout_fraction: size of K by the group's."""
+
+    threshold: float = 0.01
+    knockout_fraction: float = 0.3
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The pruned circuit, its table of pairs and its table of heads."""
+
+    circuit: Circuit
+    pairs: pd.DataFrame
+    significance: pd.DataFrame
+
+
+def removal_accuracy(
+    decoder: Decoder, prompts: TokenizedPrompts, means: Tensor, circuit: Circuit, label: str = "pruning"
+) -> Accuracy:
+    """A function that gives F of the circuit without some heads, for many removals at once."""
+    shape = decoder.shape
+    whole = circuit.to_mask(circuit.roles, shape.n_layers, shape.n_heads)
+    role = {group.name: circuit.roles.index(group.role) for group in circuit.groups}
+
+    def accuracy(removals: Sequence[Removal]) -> np.ndarray:
+        masks = np.repeat(whole[None], len(removals), 0)
+        for mask, (group, heads) in zip(masks, removals, strict=True):
+            for layer, head in heads:
+                mask[role[group], layer, head] = False
+        correct = circuit_correct(decoder, prompts, means, circuit.roles, masks, label=label)
+        return np.asarray(correct.mean(1))
+
+    return accuracy
+
+
+def all_pairs(circuit: Circuit) -> list[Pair]:
+    """Every pair of heads of a group, each once, and every head with itself."""
+    return [
+        (group.name, u, v) for group in circuit.groups for i, u in enumerate(group.heads) for v in group.heads[i:]
+    ]
+
+
+def pair_table(pairs: Sequence[Pair], accuracy: Accuracy) -> pd.DataFrame:
+    """Accuracy without both heads of each pair, in the order given; a list of pairs may be cut anywhere.
+
+    Columns: group, layer_1, head_1, layer_2, head_2, accuracy_without_both.
+    """
+    removals = [(group, (u,) if u == v else (u, v)) for group, u, v in pairs]
+    return pd.DataFrame(
+        {
+            "group": [group for group, _, _ in pairs],
+            "layer_1": [u[0] for _, u, _ in pairs],
+            "head_1": [u[1] for _, u, _ in pairs],
+            "layer_2": [v[0] for _, _, v in pairs],
+            "head_2": [v[1] for _, _, v in pairs],
+            "accuracy_without_both": accuracy(removals) if removals else np.zeros(0),
+        }
+    )
+
+
+def pair_matrix(group: Group, pairs: pd.DataFrame) -> np.ndarray:
+    """Accuracy without two heads of a group as a symmetric [head, head]; on the diagonal, without one.
+
+    Raises ValueError when a pair is missing from the table.
+    """
+    matrix = np.full((len(group.heads), len(group.heads)), np.nan)
+    place = {head: i for i, head in enumerate(group.heads)}
+    own = pairs[pairs["group"] == group.name]
+    first, second = own[["layer_1", "head_1"]].to_numpy(), own[["layer_2", "head_2"]].to_numpy()
+    for u, v, accuracy in zip(first.tolist(), second.tolist(), own["accuracy_without_both"], strict=True):
+        i, j = place[tuple(u)], place[tuple(v)]
+        matrix[i, j] = matrix[j, i] = accuracy
+    if np.isnan(matrix).any():
+        raise ValueError(f"group {group.name}: the table of pairs is not complete")
+    return matrix
+
+
+def knocked_out(group: Group, matrix: np.ndarray, v: int, fraction: float) -> list[int]:
+    """K of head number v: up to ceil(fraction * n) others with the largest positive drop.
+
+    Ties: the stronger path-patching score, then layer, then head.
+    """
+    drop = np.diag(matrix) - matrix[:, v]
+    ordered = np.sort(drop)
+    level = np.concatenate([[0], np.cumsum(np.diff(ordered) > SAME)])[np.searchsorted(ordered, drop)]
+    positive = [u for u in range(len(group.heads)) if u != v and drop[u] > SAME]
+    positive.sort(key=lambda u: (-level[u], group.score(group.heads[u]), group.heads[u]))
+    return positive[: ceil(fraction * len(group.heads))]
+
+
+def significance_table(
+    circuit: Circuit, pairs: pd.DataFrame, accuracy: Accuracy, options: PruningOptions
+) -> pd.DataFrame:
+    """Whether each head stays, and why.
+
+    score = F(C - K) / F(C - K - v) - 1; infinite where only the denominator is 0. Where both are 0, K is
+    empty instead; where they are 0 still, the head stays and is marked undefined (no score).
+    Columns: group, layer, head, accuracy_without_K, accuracy_without_K_and_head, score, kept, undefined,
+    knocked_out ("layer.head ...").
+    """
+    judged: list[tuple[Group, HeadIndex, list[HeadIndex]]] = []
+    for group in circuit.groups:
+        matrix = pair_matrix(group, pairs)
+        for v, head in enumerate(group.heads):
+            out = knocked_out(group, matrix, v, options.knockout_fraction)
+            judged.append((group, head, [group.heads[u] for u in out]))
+    before, after = _with_and_without(judged, accuracy)
+    again = [i for i in range(len(judged)) if before[i] == 0 and after[i] == 0 and judged[i][2]]
+    for i in again:
+        judged[i] = (*judged[i][:2], [])
+    before[again], after[again] = _with_and_without([judged[i] for i in again], accuracy)
+    return pd.DataFrame(
+        [_verdict(*judged[i], float(before[i]), float(after[i]), options) for i in range(len(judged))],
+        columns=SIGNIFICANCE_COLUMNS,
+    )
+
+
+SIGNIFICANCE_COLUMNS = [
+    "group", "layer", "head", "accuracy_without_K", "accuracy_without_K_and_head", "score", "kept",
+    "undefined", "knocked_out",
+]  # fmt: skip
+
+
+def _with_and_without(
+    judged: Sequence[tuple[Group, HeadIndex, list[HeadIndex]]], accuracy: Accuracy
+) -> tuple[np.ndarray, np.ndarray]:
+    """F(C - K) and F(C - K - v) of each (group, v, K)."""
+    if not judged:
+        return np.zeros(0), np.zeros(0)
+    removals = [(group.name, tuple(out)) for group, _, out in judged]
+    removals += [(group.name, (*out, head)) for group, head, out in judged]
+    both = np.array(accuracy(removals), dtype=float)
+    return both[: len(judged)], both[len(judged) :]
+
+
+def _verdict(
+    group: Group, head: HeadIndex, out: list[HeadIndex], before: float, after: float, options: PruningOptions
+) -> tuple[object, ...]:
+    undefined = before == 0 and after == 0
+    score = np.nan if undefined else np.inf if after == 0 else before / after - 1
+    kept = undefined or score >= options.threshold - SAME
+    names = " ".join(f"{layer}.{index}" for layer, index in out)
+    return group.name, *head, before, after, score, bool(kept), undefined, names
+
+
+def keep_significant(circuit: Circuit, significance: pd.DataFrame) -> Circuit:
+    """The circuit with the heads that the table keeps."""
+    kept = significance[significance["kept"]]
+    chosen = set(zip(kept["group"], kept["layer"], kept["head"], strict=True))
+
+    def pruned(group: Group) -> Group:
+        return group.only(head for head in group.heads if (group.name, *head) in chosen)
+
+    return replace(circuit, groups=tuple(pruned(group) for group in circuit.groups))
+
+
+def prune_circuit(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Tensor,
+    circuit: Circuit,
+    options: PruningOptions,
+    pairs: pd.DataFrame | None = None,
+) -> Pruned:
+    """Prune a circuit on the pruning split.
+
+    means: mean head outputs [pos, layer, head, d_head]. pairs: its table of pairs when it is known already
+    (from shards); computed otherwise.
+    """
+    accuracy = removal_accuracy(decoder, prompts, means, circuit)
+    if pairs is None:
+        pairs = pair_table(all_pairs(circuit), accuracy)
+    significance = significance_table(circuit, pairs, accuracy, options)
+    return Pruned(keep_significant(circuit, significance), pairs, significance)

@@ -1,0 +1,121 @@
+"""Which tokens a model's heads are needed at, and which are enough (method, section 5).
+
+Needed: F when all heads are mean-ablated at one token role, everything else intact. Enough: F when heads are kept
+at some tokens only and mean-ablated at all others.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from entity_mech.engine.circuit_batches import correct_at
+from entity_mech.engine.store import Head, role_positions
+from entity_mech.errors import UserError
+from entity_mech.methods.ablated_heads import correct_without
+from entity_mech.methods.intervals import mean_interval
+from entity_mech.models.decoder import Decoder
+from entity_mech.task.roles import QUERY_ROLES, SEGMENT_ROLES
+from entity_mech.task.tokens import TokenizedPrompts
+
+COLUMNS = ["model", "kind", "tokens", "accuracy", "low", "high", "n"]
+NEEDED = (*SEGMENT_ROLES, *QUERY_ROLES)
+# Sets of tokens that are tried in addition to the circuit's own; `segment` is the queried segment.
+ENOUGH: tuple[tuple[str, ...], ...] = (
+    ("last",),
+    ("query_label", "last"),
+    ("label", "last"),
+    ("label", "query_label", "last"),
+    ("separator", "query_label", "last"),
+    ("query",),
+    ("segment", "query"),
+    ("other_labels", "label", "query"),
+    ("other_separators", "separator", "query"),
+    ("everything",),
+)
+
+
+def tokens_of(prompts: TokenizedPrompts, names: Sequence[str]) -> np.ndarray:
+    """Tokens that belong to any of the named roles or sets, bool [prompt, pos].
+
+    Beside roles and the sets of other segments' tokens: `segment` (the queried segment), `query` and
+    `everything`. Raises UserError for another name.
+    """
+    pos = np.arange(prompts.ids.shape[1])
+    chosen: np.ndarray = np.zeros(prompts.ids.shape, dtype=bool)
+    for name in names:
+        if name == "everything":
+            chosen |= pos < prompts.length[:, None]
+        elif name == "segment":
+            chosen |= (prompts.segment == prompts.query_index[:, None]) & (prompts.segment >= 0)
+        elif name == "query":
+            start = role_positions(prompts, "query_box")[:, None]
+            chosen |= (pos >= start) & (pos < prompts.length[:, None])
+        elif name in prompts.sets:
+            chosen |= prompts.sets[name]
+        elif name in prompts.roles:
+            chosen[np.arange(len(prompts)), role_positions(prompts, name)] = True
+        else:
+            raise UserError(f"role map: no token role or set {name!r}")
+    return chosen
+
+
+def enough(
+    decoder: Decoder, prompts: TokenizedPrompts, means: Tensor, kept: np.ndarray, label: str = ""
+) -> np.ndarray:
+    """Whether the model is right with all heads kept at some tokens [prompt, pos] and ablated elsewhere."""
+    last = prompts.length - 1
+    with_last = kept.copy()
+    with_last[np.arange(len(kept)), last] = True
+    correct: np.ndarray = np.zeros(len(kept), dtype=bool)
+    counts = with_last.sum(1)
+    for n in np.unique(counts):
+        members = np.flatnonzero(counts == n)
+        positions = np.nonzero(with_last[members])[1].reshape(len(members), n)
+        mask = np.ones((1, n, decoder.shape.n_layers, decoder.shape.n_heads), dtype=bool)
+        at_last = kept[members, last[members]]
+        for own in np.unique(at_last):
+            mask[0, -1] = own
+            rows = at_last == own
+            part = prompts.rows(members[rows])
+            found = correct_at(decoder, part, means, positions[rows], mask, label=label)
+            correct[members[rows]] = found[0]
+    return correct
+
+
+def role_map(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Tensor,
+    model_correct: np.ndarray,
+    *,
+    needed: Sequence[str] = NEEDED,
+    sets: Sequence[Sequence[str]] = ENOUGH,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """F without all heads at one role alone, and with heads at some sets of tokens alone.
+
+    Args:
+        prompts: the evaluation split; means: [pos, layer, head, d_head] of this model.
+        model_correct: whether the intact model is right [prompt].
+
+    Roles that a prompt has no token for are left out of `needed`. Columns: model, kind (intact, needed, enough),
+    tokens (names joined by "+"), accuracy with its interval, n.
+    """
+    shape = decoder.shape
+    found: list[tuple[str, str, np.ndarray]] = [("intact", "", np.asarray(model_correct, dtype=bool))]
+    there = [role for role in needed if (prompts.roles.get(role, np.array([-1])) >= 0).all()]
+    everywhere = [(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
+    variants: list[list[Head]] = [[(role, layer, head) for layer, head in everywhere] for role in there]
+    without = correct_without(decoder, prompts, means, variants, label="without heads at a role")
+    found += [("needed", role, correct) for role, correct in zip(there, without, strict=True)]
+    for names in dict.fromkeys(tuple(names) for names in sets):
+        joined = "+".join(names)
+        kept = tokens_of(prompts, names)
+        found.append(("enough", joined, enough(decoder, prompts, means, kept, f"heads at {joined} alone")))
+    rows = [
+        (decoder.name, kind, tokens, *mean_interval(right, prompts.scene, seed), len(prompts))
+        for kind, tokens, right in found
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
