@@ -1,0 +1,67 @@
+"""What fine-tuning improved (cross-model activation patching).
+
+Input, all cmap/{base}__{model}.csv one below the other: base, model, donor, target, circuit (whose heads), part
+(a group's letter | full | whole_circuit), kind (chosen | random | own), draw, n_heads, fallback, accuracy, low,
+high, n. Rows of kind `own` give a model's own accuracy: target = that model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from entity_mech.reporting.figures.cross_model import (
+    beside_random,
+    draw_bars,
+    finish,
+    into_base,
+    shared_handles,
+    sides,
+)
+from entity_mech.reporting.published import beside
+from entity_mech.reporting.study import Study, in_order
+from entity_mech.reporting.style import Drawing, legend_below, new_figure, styled
+
+UNION, WHOLE = "full", "whole_circuit"
+COLORS = {UNION: "#333333", WHOLE: "#999999"}
+NAMES = {UNION: "union", WHOLE: "whole\ncircuit"}
+
+
+def cmap_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
+    table = beside_random(results, ["part"])
+    own = results[results["kind"] == "own"].drop_duplicates("target").set_index("target")["accuracy"]
+    table["donor_accuracy"], table["target_accuracy"] = table["donor"].map(own), table["target"].map(own)
+    table = beside(table, "cmap", ["donor", "target", "part"])
+    table.loc[table["circuit"] != table["donor"], "published"] = float("nan")
+    return table
+
+
+def cmap(study: Study, results: pd.DataFrame) -> Drawing:
+    """One row of panels a fine-tuned model: into the base on the left, into itself on the right."""
+    table = cmap_table(results)
+    models = in_order(table["model"], study.finetuned)
+    directions = sides(table)
+    with styled(study):
+        figure = new_figure(7.0 if len(directions) > 1 else 4.2, 0.85 + 1.45 * len(models))
+        panels = figure.subplots(len(models), len(directions), sharey=True, squeeze=False)
+        for row, model in zip(panels, models, strict=True):
+            for axes, side in zip(row, directions, strict=True):
+                part = table[(table["model"] == model) & (into_base(table) == side)]
+                axes.set_visible(not part.empty)
+                if not part.empty:
+                    _panel(axes, study, part, results)
+            row[0].set_ylabel("accuracy")
+        legend_below(figure, shared_handles(table), columns=3)
+    return Drawing(figure, table)
+
+
+def _panel(axes: Axes, study: Study, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+    parts = in_order(rows["part"], [*study.letters, UNION, WHOLE])
+    for place, part in enumerate(parts):
+        color: Any = COLORS.get(part) or study.group_color(part)
+        draw_bars(axes, place, rows[rows["part"] == part], results, ["part"], color, study.base)
+    axes.set_xticks(range(len(parts)), [NAMES.get(part, part) for part in parts])
+    finish(axes, study, rows.iloc[0])

@@ -1,0 +1,72 @@
+"""Which input of a group fine-tuning improved.
+
+Inputs:
+- all cmap_inputs/{base}__{model}.csv one below the other: base, model, donor, target, circuit, part (a group's
+  letter), input (q | k | v | qk | qkv), kind (chosen | random), draw, n_heads, fallback, accuracy, low, high, n.
+- tables/behaviour.csv, for the two models' own accuracies.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from entity_mech.reporting.figures.cross_model import (
+    beside_random,
+    draw_bars,
+    finish,
+    into_base,
+    shared_handles,
+    sides,
+)
+from entity_mech.reporting.published import beside
+from entity_mech.reporting.study import Study, in_order
+from entity_mech.reporting.style import Drawing, legend_below, new_figure, styled
+
+INPUTS = ("q", "k", "v", "qk", "qkv")
+
+
+def cmap_inputs_table(results: pd.DataFrame, behaviour: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
+    table = beside_random(results, ["part", "input"])
+    own = behaviour[behaviour["metric"] == "accuracy"].set_index("model")["value"]
+    table["donor_accuracy"], table["target_accuracy"] = table["donor"].map(own), table["target"].map(own)
+    table = beside(table, "cmap_inputs", ["donor", "target", "part", "input"])
+    table.loc[table["circuit"] != table["donor"], "published"] = float("nan")
+    return table
+
+
+def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) -> Drawing:
+    """One row of panels a fine-tuned model, one column a direction; bars by group and input."""
+    table = cmap_inputs_table(results, behaviour)
+    models = in_order(table["model"], study.finetuned)
+    directions = sides(table)
+    with styled(study):
+        figure = new_figure(7.0 if len(directions) > 1 else 4.2, 0.9 + 1.35 * len(models))
+        panels = figure.subplots(len(models), len(directions), sharey=True, squeeze=False)
+        for row, model in zip(panels, models, strict=True):
+            for axes, side in zip(row, directions, strict=True):
+                part = table[(table["model"] == model) & (into_base(table) == side)]
+                axes.set_visible(not part.empty)
+                if not part.empty:
+                    _panel(axes, study, part, results)
+            row[0].set_ylabel("accuracy")
+        groups = [study.group(part) for part in in_order(table["part"], study.letters)]
+        colors = [Patch(fc=study.group_color(group.name), label=f"group {group.title}") for group in groups]
+        legend_below(figure, [*colors, *shared_handles(table)], columns=3)
+    return Drawing(figure, table)
+
+
+def _panel(axes: Axes, study: Study, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+    places, names = [], []
+    for block, part in enumerate(in_order(rows["part"], study.letters)):
+        for place, name in enumerate(in_order(rows["input"], INPUTS)):
+            x = block * (len(INPUTS) + 0.8) + place
+            own = rows[(rows["part"] == part) & (rows["input"] == name)]
+            if not own.empty:
+                draw_bars(axes, x, own, results, ["part", "input"], study.group_color(part), study.base)
+            places.append(x)
+            names.append(name)
+    axes.set_xticks(places, names)
+    finish(axes, study, rows.iloc[0])

@@ -1,0 +1,100 @@
+"""What the figures of patching across models share: bars, random draws, the models' own lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from entity_mech.reporting.study import Study, in_order
+from entity_mech.reporting.style import (
+    FAINT,
+    PUBLISHED,
+    SMALL,
+    accuracy_axis,
+    is_true,
+    points,
+    short_name,
+    whiskers,
+)
+
+DRAW: dict[str, Any] = {"marker": ".", "ms": 3.5, "mfc": FAINT, "mec": "white", "mew": 0.3}
+BETWEEN = ["base", "model", "donor", "target", "circuit"]
+
+
+def beside_random(results: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Rows of the chosen heads, the random control beside them: random_accuracy, random_sd, random_draws."""
+    chosen = results[results["kind"] == "chosen"].drop(columns=["kind", "draw"])
+    drawn = results[results["kind"] == "random"].groupby([*BETWEEN, *keys], sort=False)["accuracy"]
+    random = drawn.agg(random_accuracy="mean", random_sd="std", random_draws="size").reset_index()
+    return chosen.merge(random, on=[*BETWEEN, *keys], how="left")
+
+
+def sides(table: pd.DataFrame) -> list[bool]:
+    """Which directions are there: True for into the base, False for into the fine-tuned model."""
+    return [side for side in (True, False) if (into_base(table) == side).any()]
+
+
+def into_base(table: pd.DataFrame) -> pd.Series:
+    """Whether a row's patched model is the base."""
+    return table["target"] == table["base"]
+
+
+def draw_bars(
+    axes: Axes, x: float, rows: pd.DataFrame, results: pd.DataFrame, keys: list[str], color: Any, base: str
+) -> None:
+    """Bars side by side around x, one a circuit that the heads are from, with interval and random draws."""
+    circuits = in_order(rows["circuit"], [str(rows["model"].iloc[0]), base])
+    width = 0.8 / len(circuits)
+    for side, circuit in enumerate(circuits):
+        own = rows[rows["circuit"] == circuit]
+        at = x + (side - (len(circuits) - 1) / 2) * width
+        hatched = circuit == base
+        style: dict[str, Any] = {"fc": color, "ec": color}
+        if hatched:
+            style |= {"fc": "white", "hatch": "////"}
+        axes.bar(at, own["accuracy"].iloc[0], width=width * 0.9, lw=0.8, **style)
+        error = whiskers(own["accuracy"], own["low"], own["high"])
+        axes.errorbar([at], own["accuracy"], yerr=error, color="black", lw=0.8)
+        drawn = _draws(results, own.iloc[0], keys)
+        axes.plot([at] * len(drawn), drawn, ls="none", zorder=5, **DRAW)
+        axes.plot([at], own["published"], **PUBLISHED)
+        if is_true(own["fallback"]).iloc[0]:
+            dark = "black" if hatched else "white"
+            axes.text(at, 0.03, "*", ha="center", fontsize=points(SMALL), color=dark, zorder=7)
+
+
+def _draws(results: pd.DataFrame, one: pd.Series, keys: list[str]) -> list[float]:
+    names = ["donor", "target", "circuit", *keys]
+    same = (results[names] == one[names]).all(axis=1) & (results["kind"] == "random")
+    return [float(value) for value in results.loc[same, "accuracy"]]
+
+
+def finish(axes: Axes, study: Study, one: pd.Series) -> None:
+    """The two models' own accuracies as lines, the axis, and who is patched into whom."""
+    for model, value, style in (
+        (one["target"], one["target_accuracy"], "-"),
+        (one["donor"], one["donor_accuracy"], "--"),
+    ):
+        axes.axhline(value, color=study.model_color(model), ls=style, lw=1.1, zorder=3)
+    accuracy_axis(axes, "y", "")
+    axes.set_title(f"{short_name(study.label(one['donor']))} → {short_name(study.label(one['target']))}")
+
+
+def shared_handles(table: pd.DataFrame) -> list[Patch | Line2D]:
+    """Legend entries."""
+    handles: list[Patch | Line2D] = [Patch(fc=FAINT, ec=FAINT, label="the fine-tuned model's heads")]
+    if (table["circuit"] == table["base"]).any():
+        handles.append(Patch(fc="white", ec=FAINT, hatch="////", label="the base's heads"))
+    handles.append(Line2D([], [], ls="none", label="as many random heads, a draw", **DRAW))
+    handles.append(Line2D([], [], color=FAINT, label="patched model by itself"))
+    handles.append(Line2D([], [], color=FAINT, ls="--", label="donor by itself"))
+    if is_true(table["fallback"]).any():
+        star = Line2D([], [], marker="$*$", color="black", ls="none", label="no head chosen: the whole group")
+        handles.append(star)
+    if table["published"].notna().any():
+        handles.append(Line2D([], [], **PUBLISHED, label="published"))
+    return handles

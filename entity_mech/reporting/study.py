@@ -1,0 +1,168 @@
+"""What every figure and sentence needs to know about a run: its models, its base and its groups of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entity_mech.config import Config
+
+# Okabe-Ito for groups, Tol's muted set for models, so that a colour never means one of each in one figure.
+GROUP_COLORS = ("#0072B2", "#D55E00", "#009E73", "#B3588C", "#E69F00", "#56B4E9", "#8C6D31", "#999999")
+MODEL_COLORS = ("#44AA99", "#882255", "#DDAA33", "#6699CC", "#CC6677", "#117733", "#AA4499", "#332288")
+BASE_COLOR = "#4D4D4D"
+MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
+BASE_MARKER = "o"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of the circuit: what the search for it is called and where its heads sit.
+
+    receivers: pairs (earlier group, input q|k|v) that the group's output reaches; none means the logits.
+    """
+
+    name: str
+    letter: str
+    token: str
+    receivers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """For people: `A value fetcher`."""
+        return f"{self.letter} {self.name.replace('_', ' ')}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Style of the figures: text size in points, palette of models and groups, colour map of score maps."""
+
+    font_size: float = 8.0
+    palette: str = "colorblind"
+    colormap: str = "RdBu"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The models in the config's order, the study's base, and the groups in the chain's order."""
+
+    models: tuple[str, ...]
+    base: str
+    groups: tuple[Group, ...]
+    boxes: int = 7
+    labels: Mapping[str, str] = field(default_factory=dict)
+    look: Look = Look()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Study:
+        """From plain values: models, base, groups [{name, letter, token, receivers}], boxes, labels, look.
+
+        `study_values` makes them from a config.
+        """
+        groups = tuple(
+            Group(
+                name=group["name"],
+                letter=group["letter"],
+                token=group["token"],
+                receivers=tuple((name, kind) for name, kind in group.get("receivers", ())),
+            )
+            for group in values["groups"]
+        )
+        return cls(
+            models=tuple(values["models"]),
+            base=values["base"],
+            groups=groups,
+            boxes=int(values.get("boxes", 7)),
+            labels=dict(values.get("labels", {})),
+            look=Look(**values.get("look", {})),
+        )
+
+    def label(self, model: str) -> str:
+        """The model's name in figures."""
+        return self.labels.get(model, model)
+
+    @property
+    def finetuned(self) -> tuple[str, ...]:
+        """All models but the base."""
+        return tuple(model for model in self.models if model != self.base)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Letters of the groups in reading order."""
+        return tuple(sorted(group.letter for group in self.groups))
+
+    @property
+    def by_letter(self) -> tuple[Group, ...]:
+        """The groups in reading order, A first."""
+        return tuple(sorted(self.groups, key=lambda group: group.letter))
+
+    def group(self, key: str) -> Group:
+        """The group with this name or letter."""
+        for group in self.groups:
+            if key in (group.name, group.letter):
+                return group
+        raise KeyError(f"no group {key!r}: the study has {[group.name for group in self.groups]}")
+
+    def model_color(self, model: str) -> Any:
+        """One colour for a model in every figure; the base is grey."""
+        if model == self.base:
+            return BASE_COLOR
+        colors = MODEL_COLORS
+        if self.look.palette != "colorblind":
+            colors = named_palette(self.look.palette, len(self.finetuned))
+        return colors[self.finetuned.index(model) % len(colors)]
+
+    def model_marker(self, model: str) -> str:
+        """One marker for a model in every figure, so that colour is never the only difference."""
+        if model == self.base:
+            return BASE_MARKER
+        return MARKERS[self.finetuned.index(model) % len(MARKERS)]
+
+    def group_color(self, key: str) -> Any:
+        """One colour for a group in every figure, by its place in the alphabet."""
+        colors = GROUP_COLORS
+        if self.look.palette != "colorblind":
+            colors = named_palette(self.look.palette, len(self.groups))
+        return colors[self.letters.index(self.group(key).letter) % len(colors)]
+
+
+def in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
+    """The names of `order` that are present."""
+    found = set(present)
+    return [name for name in order if name in found]
+
+
+@cache
+def named_palette(name: str, n: int) -> tuple[Any, ...]:
+    """n colours of a seaborn or matplotlib palette."""
+    import seaborn
+
+    return tuple(seaborn.color_palette(name, n))
+
+
+def study_values(config: Config) -> dict[str, Any]:
+    """What `Study.from_dict` needs, as plain values (a rule's params), from a config."""
+    groups = [
+        {
+            "name": search.name,
+            "letter": search.letter,
+            "token": search.token,
+            "receivers": [[one.search, one.input] for one in search.receivers if one != "logits"],
+        }
+        for search in config.searches
+    ]
+    return {
+        "models": [model.name for model in config.models],
+        "base": config.base,
+        "groups": groups,
+        "boxes": config.task.boxes,
+        "labels": {model.name: model.label or model.name for model in config.models},
+        "look": {
+            "font_size": config.figures.font_size,
+            "palette": config.figures.palette,
+            "colormap": config.figures.colormap,
+        },
+    }
