@@ -1,0 +1,170 @@
+"""Where a file came from: digests of code, files and options, versions, peak memory, the resolved config.
+
+Standard library only, and quick: a Snakefile asks for a digest of every rule's code while it is read.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from entity_mech.errors import UserError
+
+PACKAGE = "entity_mech"
+ROOT = Path(__file__).resolve().parent.parent
+# Packages whose version can change a number.
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "h5py",
+    "snakemake",
+)
+_BODIES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_digest(*starts: str | Path, root: Path = ROOT) -> str:
+    """Digest of scripts or modules and of every module of the package that they import, directly or not.
+
+    starts: paths of scripts, or dotted names of modules (`entity_mech.methods.dcm`). Imports inside functions
+    count too; imports for type checking alone do not, nor do modules outside the package. The digest doesn't
+    change with comments, docstrings, formatting, times or places; 16 hexadecimal digits.
+
+    root: the folder that holds the package. Raises UserError for a start that is not there, or not Python.
+    """
+    parts: dict[str, str] = {}
+    todo: list[str] = []
+    for start in starts:
+        if isinstance(start, str) and _module_file(start, root) is not None:
+            todo.append(start)
+            continue
+        digest, imports = _read(Path(start), PACKAGE)
+        parts[Path(start).name] = digest
+        todo += imports
+    while todo:
+        name = todo.pop()
+        file = _module_file(name, root)
+        if file is not None and name not in parts:
+            parts[name], imports = _read(file, name if file.name == "__init__.py" else name.rpartition(".")[0])
+            todo += imports
+    return digest_of(parts)
+
+
+def _module_file(name: str, root: Path) -> Path | None:
+    """The file of a module of the package; None for another module and for a name inside a module."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    base = root.joinpath(*parts)
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+
+
+def _read(path: Path, package: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of one file, and the names that it may import from the package."""
+    try:
+        stat = path.stat()
+        return _read_version(path, package, stat.st_mtime_ns, stat.st_size)
+    except (OSError, SyntaxError, ValueError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{path} cannot be read as Python: {getattr(error, 'msg', error)}{line}") from None
+
+
+@cache
+def _read_version(path: Path, package: str, _time: int, _size: int) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(path.read_bytes())
+    names = tuple(dict.fromkeys(_imports(tree, package)))
+    return hashlib.sha256(_shape(tree).encode()).hexdigest(), names
+
+
+def _shape(tree: ast.Module) -> str:
+    """A module's syntax as text, without docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, _BODIES) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Names that may be modules of the package and are imported: `from a import b` gives a and a.b."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            up = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*up, *([node.module] if node.module else [])])
+            yield from _with_parents(module)
+            yield from (f"{module}.{alias.name}" for alias in node.names if module.split(".")[0] == PACKAGE)
+        elif isinstance(node, ast.If) and _is_type_checking(node.test):
+            for other in node.orelse:
+                yield from _imports(other, package)
+        else:
+            yield from _imports(node, package)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    if parts[0] == PACKAGE:
+        yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def digest_of(value: Any) -> str:
+    """Digest of a value that JSON can hold (options, a table of digests); 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: str | Path) -> str:
+    """Digest of a file's bytes; 16 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number; those not installed are left out."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in (PACKAGE.replace("_", "-"), *PACKAGES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Most memory that this process has had, MB: `cpu`, and `cuda` where torch used a card."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {"cpu": used / (2**20 if sys.platform == "darwin" else 2**10)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        found["cuda"] = torch.cuda.max_memory_allocated() / 2**20
+    return {name: round(amount, 1) for name, amount in found.items()}
+
+
+def write_resolved_config(path: str | Path, config: Mapping[str, Any]) -> None:
+    """Write a config with all its defaults filled in, as YAML."""
+    import yaml
+
+    from entity_mech.files import atomic_path
+
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

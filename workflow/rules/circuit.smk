@@ -1,0 +1,42 @@
+# The circuit of each model: candidates from the searches, then only the heads that accuracy needs.
+# Inputs:  models/{model}/model.json, path_patching.csv, activations/means.h5, dataset/tokens/{tokenizer}/pruning.h5
+# Outputs: circuits/{model}.json, models/{model}/pruning_pairs.csv, models/{model}/significance.csv
+
+
+rule prune_circuit:
+    """Choose a model's candidates and prune them by minimality."""
+    input:
+        model=of_model("model.json"),
+        scores=of_model("path_patching.csv"),
+        means=of_model("activations/means.h5"),
+        tokens=tokens("pruning"),
+        ablation=tokens("ablation"),
+    output:
+        circuit="<results>/circuits/{model}.json",
+        pairs=of_model("pruning_pairs.csv"),
+        significance=of_model("significance.csv"),
+    log:
+        "<logs>/prune_circuit/{model}.log",
+    benchmark:
+        "<benchmarks>/prune_circuit/{model}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.threads
+    resources:
+        mem_mb=memory(3000, 3),
+        runtime=minutes(10, 15),
+        gpu=gpu,
+    params:
+        keep=lambda wildcards: {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")},
+        options={**CONFIG.pruning.model_dump(), "tf32": CONFIG.compute.tf32},
+        machine=machine,
+        code=code("prune_circuit"),
+    script:
+        "../scripts/prune_circuit.py"
+
+
+rule prune_circuits:
+    """The circuit of every model."""
+    input:
+        expand("<results>/circuits/{model}.json", model=MODELS),
+    localrule: True

@@ -1,0 +1,40 @@
+# Faithfulness: every circuit on every model, beside its ceiling and random circuits of its size.
+# Inputs:  models/{model}/model.json, behaviour.csv, activations/means.h5, circuits/{circuit}.json, evaluation tokens
+# Outputs: faithfulness/{model}/{circuit}.csv
+
+
+rule measure_faithfulness:
+    """How much of a model's accuracy a circuit, its own or another model's, carries alone."""
+    input:
+        model=of_model("model.json"),
+        behaviour=of_model("behaviour.csv"),
+        means=of_model("activations/means.h5"),
+        circuit="<results>/circuits/{circuit}.json",
+        tokens=tokens("evaluation"),
+        ablation=tokens("ablation"),
+    output:
+        faithfulness="<results>/faithfulness/{model}/{circuit}.csv",
+    log:
+        "<logs>/measure_faithfulness/{model}.{circuit}.log",
+    benchmark:
+        "<benchmarks>/measure_faithfulness/{model}.{circuit}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.threads
+    resources:
+        mem_mb=memory(3000, 3),
+        runtime=minutes(5, 8),
+        gpu=gpu,
+    params:
+        options={**CONFIG.faithfulness.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        machine=machine,
+        code=code("measure_faithfulness"),
+    script:
+        "../scripts/measure_faithfulness.py"
+
+
+rule faithfulness:
+    """Every circuit on every model."""
+    input:
+        "<results>/tables/faithfulness.csv",
+    localrule: True

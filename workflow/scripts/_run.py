@@ -1,0 +1,64 @@
+"""What surrounds the work of every script: its log, threads, peak memory, and a mistake told in one line.
+
+Snakemake puts this folder on a script's path, and this file puts the package there, installed or not. It is no part
+of a rule's code digest, because nothing here decides a result.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from entity_mech.errors import UserError
+from entity_mech.progress import log
+from entity_mech.provenance import peak_memory_mb, versions
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Send what the block prints to the rule's log, and end the script where the block raises UserError.
+
+    The message of a UserError stands in the log and on the terminal, without a traceback; another error leaves its
+    traceback in the log.
+    """
+    terminal = os.dup(2)
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    what = " ".join([snakemake.rule, *(f"{name}={value}" for name, value in snakemake.wildcards.items())])
+    log(f"{what}, {snakemake.threads} threads; " + ", ".join(f"{n} {v}" for n, v in versions().items()))
+    start = time.monotonic()
+    try:
+        set_up_torch(snakemake)
+        yield
+    except UserError as error:
+        log(f"error: {error}")
+        os.write(terminal, f"{what}: {error}\n".encode())
+        sys.exit(1)
+    finally:
+        memory = ", ".join(f"{amount:.0f} MB on {place}" for place, amount in peak_memory_mb().items())
+        log(f"{time.monotonic() - start:.1f} s, at most {memory}")
+        sys.stdout.flush()
+
+
+def set_up_torch(snakemake: Any) -> None:
+    """Threads and precision of matrix products, where the script has imported torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(snakemake.threads)
+        tf32 = getattr(snakemake.params, "options", {}).get("tf32", False)
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+
+
+def downloads(snakemake: Any) -> dict[str, str]:
+    """Records of downloads among the inputs, by the model's name (their folder)."""
+    return {Path(file).parent.name: file for file in snakemake.input.get("downloads", [])}

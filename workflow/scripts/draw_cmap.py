@@ -1,0 +1,13 @@
+"""Draw what fine-tuning improved."""
+
+from pathlib import Path
+
+from _run import job
+from entity_mech.files import read_table
+from entity_mech.reporting.figures.cmap import cmap
+from entity_mech.reporting.study import Study
+from entity_mech.reporting.style import save_drawing
+
+with job(snakemake):
+    drawing = cmap(Study.from_dict(snakemake.params.study), read_table(snakemake.input.results))
+    save_drawing(drawing, Path(snakemake.output.png).with_suffix(""), **snakemake.params.options)

@@ -1,0 +1,16 @@
+"""Ask the whole model the evaluation prompts."""
+
+from pathlib import Path
+
+from _run import job
+from entity_mech.engine.load import load_checked
+from entity_mech.files import write_table
+from entity_mech.methods.behaviour import behaviour
+from entity_mech.models.loading import read_model
+from entity_mech.task.tokens import read_prompts
+
+with job(snakemake):
+    model, machine = Path(snakemake.input.model), snakemake.params.machine
+    decoder = load_checked(model, machine["device"], read_model(model)["dtype"])
+    prompts = read_prompts(snakemake.input.tokens, "prompts")
+    write_table(snakemake.output.behaviour, behaviour(decoder, prompts, machine["batch_size"]))

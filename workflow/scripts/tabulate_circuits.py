@@ -1,0 +1,18 @@
+"""Heads of every circuit, before and after pruning, as one table."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from _run import job
+from entity_mech.files import write_table
+from entity_mech.models.folders import read_json
+from entity_mech.reporting.figures.score_maps import circuit_table
+
+with job(snakemake):
+    tables = []
+    for model, path in zip(snakemake.params.models, snakemake.input.circuits, strict=True):
+        table = circuit_table(read_json(Path(path)))
+        table.insert(0, "model", model)
+        tables.append(table)
+    write_table(snakemake.output.table, pd.concat(tables, ignore_index=True))
