@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
+from entity_mech.config_keys import Real, Section, key
+from entity_mech.config_stages import Attention, Completeness, Patching, Probes, Stage
 from entity_mech.models.sources import ModelSource, build_sources
 
 NAME = r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"
@@ -20,22 +22,6 @@ Role = Literal[
     "bos", "the", "object", "is", "in", "box", "label", "separator",
     "query_box", "query_label", "contains", "last", "previous_label", "correct_object",
 ]  # fmt: skip
-
-
-def key(default: Any, text: str, *, unit: str = "", cost: str = "", **limits: Any) -> Any:
-    """A config key. text: what it means. unit, cost: for the documentation. Callable defaults are called."""
-    extra: dict[str, Any] = {name: text for name, text in (("x-unit", unit), ("x-cost", cost)) if text}
-    given = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(**given, description=text, json_schema_extra=extra or None, **limits)
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are errors, and integers and strings are not converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 
 def _kind(value: Any) -> str:
@@ -175,7 +161,17 @@ class Search(Section):
 class PathPatching(Section):
     """The searches."""
 
-    prompts: Literal["all", "correct"] = key("all", "Score on all discovery prompts, or on those answered rightly.")
+    prompts: Literal["all", "correct"] = key(
+        "correct",
+        "Score on the discovery prompts that the model answers rightly, or on all (as published). Scores are relative "
+        "to the answer's probability: one prompt with next to none can hide a head.",
+    )
+    mode: Literal["exact", "refined"] = key(
+        "exact",
+        "exact: every head. refined: first-order scores choose which heads are run exactly, the others keep "
+        "first-order scores and are marked so; no null maps for searches into heads.",
+        cost="exact: two to four times the time of refined",
+    )
     null_map: bool = key(
         True,
         "Whether a null map stands beside each map: corrupted outputs from a prompt with the same answer "
@@ -270,7 +266,13 @@ class Compute(Section):
         unit="prompts",
         cost="memory",
     )
-    rows: int = key(512, "Rows of one matrix product in the path-patching engine.", unit="rows", cost="memory", ge=1)
+    rows: int = key(
+        65536,
+        "Tokens (heads x prompts x tokens from the patched one on) that path patching holds at once.",
+        unit="tokens",
+        cost="memory",
+        ge=1,
+    )
     tf32: bool = key(False, "TF32 on cards that have it.", cost="several times faster in float32; scores to 3 digits")
 
 
@@ -291,8 +293,8 @@ def tiny_searches() -> list[Search]:
     into_d = [_from(c, "v"), _from(a, "k"), _from(a, "v")]
     return [
         _search(a, "A", "last", ["logits"], (3, 5), "object"),
-        _search(b, "B", "last", [_from(a, "q")], (3, 4), "position"),
-        _search(c, "C", "query_label", [_from(b, "v")], (3, 4), "position"),
+        _search(b, "B", "last", [_from(a, "q")], (3, 4), "label"),
+        _search(c, "C", "query_label", [_from(b, "v")], (3, 4), None),
         _search(d, "D", "previous_label", into_d, (4, 6), None),
     ]
 
@@ -333,6 +335,11 @@ class Config(Section):
     faithfulness: Faithfulness = key(Faithfulness, "How circuits are compared with the whole model.")
     dcm: Dcm = key(Dcm, "What each group carries.")
     cmap: Cmap = key(Cmap, "What fine-tuning improved.")
+    completeness: Completeness = key(Completeness, "Whether a circuit lacks anything.")
+    patching: Patching = key(Patching, "Heads that carry something, patched in every model.")
+    probes: Probes = key(Probes, "What position means.")
+    attention: Attention = key(Attention, "Where the strongest heads look.")
+    leave_out: list[Stage] = key(list, "Optional stages that this run does without.")
     figures: Figures = key(Figures, "Style of the figures.")
     compute: Compute = key(Compute, "What the run may use of the machine.")
 

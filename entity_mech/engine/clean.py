@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from entity_mech.engine.ops import add_mlp_, causal_attention, logits, rotate, split_qkv
+from entity_mech.engine.packed import linear
 from entity_mech.models.decoder import Decoder
 
 EVERYTHING = frozenset({"pre", "mid", "attn_out", "z", "q", "k", "v"})
@@ -67,7 +67,7 @@ def run_clean(
         q, k, v = split_qkv(decoder, layer, x)
         q, k, v = rotate(q, cos, sin).transpose(1, 2), rotate(k, cos, sin).transpose(1, 2), v.transpose(1, 2)
         z = causal_attention(decoder, q, k, v).transpose(1, 2)
-        attn_out = F.linear(z.flatten(2), w.out, w.out_bias)
+        attn_out = linear(z.flatten(2), w.out, w.out_bias)
         mid = x + attn_out
         made = {"pre": x, "mid": mid, "attn_out": attn_out, "z": z, "q": q, "k": k, "v": v}
         for name in keep:

@@ -124,7 +124,7 @@ class JoinLayer:
         return out
 
     def _new_columns(self, patched: dict[str, Tensor]) -> Tensor:
-        """Change of head outputs when column p has a new key and maybe value, [sender, prompt, n_query, head, d_head]."""
+        """Change of head outputs [sender, prompt, n_query, head, d_head] with a new key, maybe value, in column p."""
         v = self._column_inputs("v", patched)
         if "k" in patched:
             k = self._column_inputs("k", patched)

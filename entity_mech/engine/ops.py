@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from entity_mech.engine.packed import linear, linear_blocks
 from entity_mech.models.decoder import Decoder
 
-# About 512 rows a matrix product keep a CPU's caches busy without spilling them; a GPU takes more.
-CPU_ROWS = 512
+# About so many rows a matrix product keep a CPU's caches busy without spilling them; a GPU takes more.
+CPU_ROWS = 1024
 GPU_ROWS = 16384
 VOCAB_BLOCK = 4096
 
@@ -25,8 +26,16 @@ def rms_norm(x: Float[Tensor, "*rows d_model"], weight: Tensor, eps: float) -> F
     """Root-mean-square norm over the last axis."""
     if x.dtype in (torch.float16, torch.bfloat16):
         wide = x.float()
-        return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+        return (wide * _inverse_size(wide, eps)).to(x.dtype) * weight
+    normed = x * _inverse_size(x, eps)
+    return normed * weight if torch.is_grad_enabled() else normed.mul_(weight)
+
+
+def _inverse_size(x: Float[Tensor, "*rows d_model"], eps: float) -> Float[Tensor, "*rows 1"]:
+    """1 / sqrt(mean square + eps); without gradients no table of squares is made."""
+    if torch.is_grad_enabled():
+        return torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 def rotate(x: Float[Tensor, "*rows d_head"], cos: Tensor, sin: Tensor) -> Float[Tensor, "*rows d_head"]:
@@ -38,8 +47,22 @@ def rotate(x: Float[Tensor, "*rows d_head"], cos: Tensor, sin: Tensor) -> Float[
 def split_qkv(decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]) -> tuple[Tensor, Tensor, Tensor]:
     """Unrotated q [*rows, head, d_head], k and v [*rows, kv_head, d_head] of a residual stream."""
     s, w = decoder.shape, decoder.layers[layer]
-    packed = F.linear(rms_norm(x, w.norm_attn, s.norm_eps), w.qkv, w.qkv_bias)
+    packed = linear(rms_norm(x, w.norm_attn, s.norm_eps), w.qkv, w.qkv_bias)
     q, k, v = packed.unflatten(-1, (-1, s.d_head)).split([s.n_heads, s.n_kv_heads, s.n_kv_heads], -2)
+    return q, k, v
+
+
+def split_qkv_of_end(
+    decoder: Decoder, layer: int, x: Float[Tensor, "*rows n_pos d_model"], n_query: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `split_qkv`, with queries of the last n_query positions only."""
+    if n_query == x.shape[-2]:
+        return split_qkv(decoder, layer, x)
+    s, w = decoder.shape, decoder.layers[layer]
+    queries, others = slice(s.n_heads * s.d_head), slice(s.n_heads * s.d_head, None)
+    normed = rms_norm(x, w.norm_attn, s.norm_eps)
+    q = linear(normed[..., -n_query:, :], w.qkv, w.qkv_bias, queries).unflatten(-1, (-1, s.d_head))
+    k, v = linear(normed, w.qkv, w.qkv_bias, others).unflatten(-1, (-1, s.d_head)).chunk(2, -2)
     return q, k, v
 
 
@@ -56,8 +79,10 @@ def mlp(decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]) -> Floa
     """What the layer's MLP adds to the residual stream `x`."""
     w = decoder.layers[layer]
     normed = rms_norm(x, w.norm_mlp, decoder.shape.norm_eps)
-    gate, up = F.linear(normed, w.gate_up, w.gate_up_bias).chunk(2, -1)
-    return F.linear(F.silu(gate) * up, w.down, w.down_bias)
+    gate, up = linear(normed, w.gate_up, w.gate_up_bias).chunk(2, -1)
+    if torch.is_grad_enabled():
+        return linear(F.silu(gate) * up, w.down, w.down_bias)
+    return linear(F.silu(gate).mul_(up), w.down, w.down_bias)
 
 
 def add_mlp_(decoder: Decoder, layer: int, x: Float[Tensor, "rows d_model"]) -> None:
@@ -81,7 +106,7 @@ def causal_attention(
 
 def logits(decoder: Decoder, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows vocab"]:
     """Logits over the whole vocabulary of a final residual stream."""
-    return F.linear(rms_norm(x, decoder.norm_final, decoder.shape.norm_eps), decoder.unembedding)
+    return linear(rms_norm(x, decoder.norm_final, decoder.shape.norm_eps), decoder.unembedding)
 
 
 def predictions(decoder: Decoder, x: Float[Tensor, "*rows d_model"]) -> Int[Tensor, "*rows"]:
@@ -105,8 +130,9 @@ def answer_probability(
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """Softmax probability and logit of one token a row, over the whole vocabulary.
 
-    The log-sum-exp is accumulated over blocks of the vocabulary, so no [rows, vocab] table is kept.
-    Returned in float32, or float64 for a float64 model.
+    p = 1 / sum over words of exp(logit - the token's logit): a sum that overflows belongs to a p below what
+    the type can hold, and no maximum is needed. It is accumulated over blocks of the vocabulary, so no
+    [rows, vocab] table is kept. Returned in float32, or float64 for a float64 model.
     """
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     probability, answer_logit = [], []
@@ -114,9 +140,9 @@ def answer_probability(
     for rows, target in zip(x.split(step), answer.split(step), strict=True):
         normed = rms_norm(rows, decoder.norm_final, decoder.shape.norm_eps)
         chosen = (normed * decoder.unembedding[target]).sum(-1, dtype=wide)
-        total = torch.full_like(chosen, -torch.inf)
-        for words in decoder.unembedding.split(VOCAB_BLOCK):
-            total = torch.logaddexp(total, torch.logsumexp(F.linear(normed, words).to(wide), -1))
-        probability.append((chosen - total).exp())
+        total = torch.zeros_like(chosen)
+        for words in linear_blocks(normed, decoder.unembedding, VOCAB_BLOCK):
+            total += words.to(wide).sub_(chosen[:, None]).exp_().sum(-1)
+        probability.append(total.reciprocal())
         answer_logit.append(chosen)
     return torch.cat(probability), torch.cat(answer_logit)

@@ -45,8 +45,8 @@ def start_at(clean: CleanRun, span: Span, layer: int, join: bool = True) -> Star
     stream = clean.pre[min(first, n_layers - 1)][span.row, span.position]
     rows = torch.arange(span.n_rows, device=span.row.device)[:, None]
     made = Join(clean.mid[layer][rows, span.tokens], clean.z[layer][rows, span.tokens]) if join else None
-    k = [clean.k[at][:, :, : span.n_prefix] for at in range(first, n_layers)]
-    v = [clean.v[at][:, :, : span.n_prefix] for at in range(first, n_layers)]
+    k = [span.ordered(clean.k[at][:, :, : span.n_prefix]) for at in range(first, n_layers)]
+    v = [span.ordered(clean.v[at][:, :, : span.n_prefix]) for at in range(first, n_layers)]
     return Start(span, first, stream, k, v, made)
 
 
@@ -76,7 +76,7 @@ class _Kept:
 
     def fill(self, rows: slice, start: Start) -> None:
         assert start.join is not None
-        self.stream[rows, : start.span.n_pos] = start.stream[start.span.pad]
+        self.stream[rows][start.span.row, start.span.within] = start.stream
         self.mid[rows], self.z[rows] = start.join.mid, start.join.z
 
 
@@ -153,13 +153,15 @@ class PrefixBank:
         kept = self._kept[plan]
         span = plan.span(self.prompts.rows(rows), self.decoder.device)
         at: slice | Int[Tensor, " row"] = rows if isinstance(rows, slice) else to_ids(self.decoder, rows)
-        stream = kept.stream[at][:, : span.n_pos].flatten(0, 1)
+        ordered = at
+        if span.order is not None:
+            ordered = torch.arange(len(self.prompts), device=self.decoder.device)[at][span.order]
         skip = plan.layer + 1 - self._first
         return Start(
             span,
             plan.layer + 1,
-            stream[span.pack] if span.ragged else stream,
-            [k[:, :, : span.n_prefix][at] for k in self._k[skip:]],
-            [v[:, :, : span.n_prefix][at] for v in self._v[skip:]],
+            kept.stream[at][span.row, span.within],
+            [k[:, :, : span.n_prefix][ordered] for k in self._k[skip:]],
+            [v[:, :, : span.n_prefix][ordered] for v in self._v[skip:]],
             Join(kept.mid[at], kept.z[at]),
         )

@@ -7,14 +7,14 @@ tokens runs, from that layer up, against the clean prefix's keys and values.
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun
 from entity_mech.engine.direct_paths import ReceiverValues
 from entity_mech.engine.join import JoinLayer, SuffixGroup
-from entity_mech.engine.ops import add_mlp_, rotate, row_block, split_qkv
+from entity_mech.engine.ops import add_mlp_, rotate, row_block, split_qkv_of_end
+from entity_mech.engine.packed import linear
 from entity_mech.engine.receivers import Receivers
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
@@ -47,14 +47,13 @@ def _run_layer(
     step = max(1, row_block(decoder) // (rows.shape[1] * n_pos))
     for first in range(0, rows.shape[0], step):
         block = rows[first : first + step]
-        q, k, v = split_qkv(decoder, layer, block)
+        q, k, v = split_qkv_of_end(decoder, layer, block, n_query)
         for kind, tensor in (("q", q), ("k", k), ("v", v)):
-            if kind in patched:
+            if kind in patched and not (kind == "q" and n_query < n_pos):
                 tensor[:, :, 0, wanted[kind]] = patched[kind][first : first + step]
-        q, cos_q, sin_q = q[:, :, n_pos - n_query :], cos[n_pos - n_query :], sin[n_pos - n_query :]
-        q, k = rotate(q, cos_q, sin_q), rotate(k, cos, sin)
+        q, k = rotate(q, cos[n_pos - n_query :], sin[n_pos - n_query :]), rotate(k, cos, sin)
         z = suffix_attention(decoder, q, k, v, prefix_k, prefix_v)
-        block[:, :, n_pos - n_query :] += F.linear(z.flatten(3), w.out, w.out_bias)
+        block[:, :, n_pos - n_query :] += linear(z.flatten(3), w.out, w.out_bias)
 
 
 def _run_block(

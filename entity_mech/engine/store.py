@@ -152,9 +152,7 @@ def auto_batch(decoder: Decoder, n_pos: int, budget: int | None = None) -> int:
     return max(1, min(256, (budget or activation_budget(decoder)) // size))
 
 
-def _batches(
-    decoder: Decoder, prompts: TokenizedPrompts, batch: int | None, label: str
-) -> Iterator[np.ndarray]:
+def _batches(decoder: Decoder, prompts: TokenizedPrompts, batch: int | None, label: str) -> Iterator[np.ndarray]:
     size = min(batch or auto_batch(decoder, prompts.ids.shape[1]), len(prompts))
     starts = range(0, len(prompts), size)
     for first in track(starts, len(starts), f"{label}: batches of {size} prompts"):
@@ -241,9 +239,7 @@ def _pick(z: list[torch.Tensor], positions: np.ndarray, table: np.ndarray) -> to
     return found
 
 
-def store_means(
-    decoder: Decoder, prompts: TokenizedPrompts, group: h5py.Group, batch: int | None = None
-) -> None:
+def store_means(decoder: Decoder, prompts: TokenizedPrompts, group: h5py.Group, batch: int | None = None) -> None:
     """Write mean head outputs by position [pos, layer, head, d_head], summed in float64, into a new `mean`.
 
     A position's mean is over the prompts that reach it; `count` [pos] says how many. Whether all prompts are

@@ -2,32 +2,42 @@
 
 Nothing before an edited token changes and nothing below the edited layer does, so those tokens' keys and values
 are the clean run's. Rows may start and end at different tokens: their suffixes are packed one after another for
-every matrix product, and padded for attention only. One run can hold several copies of each row, each with its
-own edits. Runs are differentiable; under inference mode they hold no more than one layer's activations.
+every matrix product, and attend in groups of equal start and end. One run can hold several copies of each row,
+each with its own edits. Runs are differentiable; under inference mode they hold one layer's activations.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entity_mech.engine.ops import add_mlp_, mlp, rms_norm, rotate, split_qkv
+from entity_mech.engine.gradients import add_mlp, normed, projected, rotated
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
 
 LAST = -1  # the site of every row's last token
 
 
-class Span:
-    """Which tokens of each row run again: from `first` to `last`, both included.
+@dataclass(frozen=True)
+class SpanGroup:
+    """Neighbouring rows, in the span's order, that start at the same token and are equally long."""
 
-    sites: positions of the edited tokens, [row, site]; a row's suffix starts at its first site. The last
-    token is a site of its own, `LAST`. Raises ValueError for a site before the row's start or after its end.
+    rows: slice
+    tokens: slice
+    first: int
+    n_pos: int
+
+
+class Span:
+    """Which tokens of each row run again: from its first site to `last`, both included.
+
+    sites: positions of the edited tokens, [row, site]; the last token is a site of its own, `LAST`. Suffixes
+    are packed in the span's own order, rows of a group side by side. Raises ValueError for a site before the
+    row's start or after its end, or one that is the last token in some rows only.
     """
 
     def __init__(self, sites: np.ndarray, last: np.ndarray, device: torch.device) -> None:
@@ -39,67 +49,44 @@ class Span:
         self._last_sites = {LAST, *np.flatnonzero(at_last.all(0)).tolist()}
         first = sites.min(1)
         n = last - first + 1
-        starts = np.cumsum(n) - n
-        self.n_prefix, self.n_pos = int(first.max()), int(n.max())
-        self.ragged = bool((n != n[0]).any())
-        within = np.arange(int(n.sum())) - np.repeat(starts, n)
+        order = np.lexsort((last, first))
+        starts = np.empty_like(n)
+        starts[order] = np.cumsum(n[order]) - n[order]
+        tokens = np.concatenate([sites, last[:, None]], 1)
+        row = np.repeat(order, n[order])
+        within = np.arange(int(n.sum())) - starts[row]
 
         def put(array: np.ndarray) -> Tensor:
             return torch.as_tensor(array, device=device)
 
-        self.position: Int[Tensor, " token"] = put(np.repeat(first, n) + within)
-        self.row: Int[Tensor, " token"] = put(np.repeat(np.arange(len(n)), n))
-        padded = np.minimum(np.arange(self.n_pos), n[:, None] - 1) + starts[:, None]
-        self.pad: Int[Tensor, "row n_pos"] = put(padded)
-        self.pack: Int[Tensor, " token"] = put(np.repeat(np.arange(len(n)) * self.n_pos, n) + within)
-        columns = np.concatenate([sites, last[:, None]], 1)
-        self.tokens: Int[Tensor, "row site"] = put(columns)
-        self.sites: Int[Tensor, "row site"] = put(starts[:, None] + columns - first[:, None])
-        self._n = put(n)
-        self._own: Bool[Tensor, "1 row 1 n_prefix"] | None = None
-        if (first != first[0]).any():
-            self._own = put(np.arange(self.n_prefix) >= first[:, None])[None, :, None]
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def last_column(self) -> int:
-        """The site that is each row's last token."""
-        return self.tokens.shape[1] - 1
+        self.n_rows, self.n_prefix, self.n_pos = len(n), int(first.max()), int(n.max())
+        self.groups = _groups(first[order], n[order])
+        self.order: Int[Tensor, " row"] | None = None if len(self.groups) == 1 else put(order)
+        self.row: Int[Tensor, " token"] = put(row)
+        self.within: Int[Tensor, " token"] = put(within)
+        self.position: Int[Tensor, " token"] = put(first[row] + within)
+        self.tokens: Int[Tensor, "row site"] = put(tokens)
+        self.sites: Int[Tensor, "row site"] = put(starts[:, None] + tokens - first[:, None])
 
     def column(self, site: int) -> int:
         """A site's number, one and the same for all names of the last token."""
-        return self.last_column if site in self._last_sites else site
+        return self.tokens.shape[1] - 1 if site in self._last_sites else site
 
-    def hide(
-        self, hidden: Bool[Tensor, "copies row queries n_prefix"] | None, final: bool
-    ) -> Bool[Tensor, "copies_out row queries_out n_prefix"] | None:
-        """What a layer's queries may not see of the prefix: `hidden`, and what is no prefix in that row.
+    @property
+    def ends(self) -> Int[Tensor, " row"]:
+        """Packed index of each row's last token."""
+        return self.sites[:, LAST]
 
-        final: the only query is each row's last token.
-        """
-        if hidden is not None and final and hidden.shape[2] > 1:
-            rows = torch.arange(self.n_rows, device=self.row.device)
-            hidden = hidden[:, rows, self._n - 1][:, :, None]
-        if self._own is None:
-            return hidden
-        return self._own if hidden is None else hidden | self._own
+    def ordered(self, x: Tensor) -> Tensor:
+        """Rows in the span's order, in which prefixes are kept."""
+        return x if self.order is None else x[self.order]
 
-    @cached_property
-    def beyond(self) -> Bool[Tensor, "row n_pos"] | None:
-        """Padding after the end of a short suffix, as the last token must not see it."""
-        return torch.arange(self.n_pos, device=self.row.device) >= self._n[:, None] if self.ragged else None
 
-    def padded(self, x: Float[Tensor, "copy token heads d_head"]) -> Float[Tensor, "copy row n_pos heads d_head"]:
-        """Packed tokens as a table of rows; padding repeats a row's last token."""
-        return x[:, self.pad] if self.ragged else x.unflatten(1, (-1, self.n_pos))
-
-    def packed(self, x: Float[Tensor, "copy row n_pos heads d_head"]) -> Float[Tensor, "copy token heads d_head"]:
-        """The inverse of `padded`."""
-        flat = x.flatten(1, 2)
-        return flat[:, self.pack] if self.ragged else flat
+def _groups(first: np.ndarray, n: np.ndarray) -> list[SpanGroup]:
+    """Runs of equal start and length among rows in the span's order."""
+    change = np.flatnonzero((np.diff(first) != 0) | (np.diff(n) != 0)) + 1
+    edges, ends = [0, *change.tolist(), len(n)], [0, *np.cumsum(n).tolist()]
+    return [SpanGroup(slice(a, b), slice(ends[a], ends[b]), int(first[a]), int(n[a])) for a, b in pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -146,7 +133,7 @@ class Start:
 
     layer: the first layer that runs in full; with a `join`, edits may also be made in the layer below it.
     stream: residual stream before `layer` at the suffix tokens. k, v: of the prefix, from `layer` up
-    (entry 0 belongs to `layer`); k is rotated.
+    (entry 0 belongs to `layer`), rows in the span's order; k is rotated.
     """
 
     span: Span
@@ -191,36 +178,6 @@ def run_layers(
     return x
 
 
-def _add_mlp(decoder: Decoder, layer: int, x: Float[Tensor, "copy token d_model"]) -> Tensor:
-    """x + mlp(x): in place in blocks where no gradient is kept."""
-    if torch.is_grad_enabled():
-        return x + mlp(decoder, layer, x)
-    add_mlp_(decoder, layer, x.view(-1, x.shape[-1]))
-    return x
-
-
-def _edited(
-    x: Float[Tensor, "copy token head d_head"],
-    span: Span,
-    edits: Sequence[Edit],
-    kind: str,
-    final: bool,
-) -> Float[Tensor, "copy token head d_head"]:
-    """Queries or head outputs with the edits of that kind made; in the final layer x holds last tokens only."""
-    here = [edit for edit in edits if edit.kind == kind]
-    for site in dict.fromkeys(span.column(edit.site) for edit in here):
-        if final and site != span.last_column:
-            continue
-        at = slice(None) if final else span.sites[:, site]
-        new = x[:, at]
-        for edit in here:
-            if span.column(edit.site) == site:
-                new = edit.put(new)
-        x = x.clone()
-        x[:, at] = new
-    return x
-
-
 def _join_layer(
     decoder: Decoder, start: Start, join: Join, edits: Sequence[Edit], x: Float[Tensor, "copy token d_model"]
 ) -> Tensor:
@@ -232,33 +189,89 @@ def _join_layer(
     final = start.layer == decoder.shape.n_layers
     columns = {span.column(edit.site) for edit in edits}
     out = x.clone()
-    for site in [span.last_column] if final else sorted(columns):
+    for site in [span.column(LAST)] if final else sorted(columns):
         clean = join.z[:, site].expand(len(x), *join.z[:, site].shape)
         z = clean
         for edit in edits:
             if span.column(edit.site) == site:
                 z = edit.put(z)
-        mid = join.mid[:, site] + F.linear((z - clean).flatten(2), decoder.layers[layer].out)
-        mid = _add_mlp(decoder, layer, mid)
+        mid = join.mid[:, site] + projected((z - clean).flatten(2), decoder.layers[layer].out)
+        mid = add_mlp(decoder, layer, mid)
         if final:
             return mid
         out[:, span.sites[:, site]] = mid
     return out
 
 
+def _edited(
+    x: Float[Tensor, "copy token head d_head"], span: Span, edits: Sequence[Edit], kind: str, final: bool
+) -> Float[Tensor, "copy token head d_head"]:
+    """Queries or head outputs with the edits of that kind made; in the final layer x holds each row's last token."""
+    here = [edit for edit in edits if edit.kind == kind]
+    for site in dict.fromkeys(span.column(edit.site) for edit in here):
+        if final and site != span.column(LAST):
+            continue
+        new = x if final else x[:, span.sites[:, site]]
+        for edit in here:
+            if span.column(edit.site) == site:
+                new = edit.put(new)
+        x = new if final else x.index_copy(1, span.sites[:, site], new)
+    return x
+
+
 def _project(
-    decoder: Decoder, layer: int, x: Float[Tensor, "copy token d_model"], ends: Int[Tensor, " row"] | None
+    decoder: Decoder, layer: int, x: Float[Tensor, "copy token d_model"], span: Span, final: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Unrotated q, k, v; with `ends`, queries of those tokens only."""
-    if ends is None or len(ends) == x.shape[1]:
-        return split_qkv(decoder, layer, x)
+    """Rotated q and k, and v, [copy, token, heads, d_head]; in the final layer q of each row's last token only."""
     s, w = decoder.shape, decoder.layers[layer]
-    n_q = s.n_heads * s.d_head
-    bias = (None, None) if w.qkv_bias is None else (w.qkv_bias[:n_q], w.qkv_bias[n_q:])
-    normed = rms_norm(x, w.norm_attn, s.norm_eps)
-    q = F.linear(normed[:, ends], w.qkv[:n_q], bias[0]).unflatten(-1, (-1, s.d_head))
-    k, v = F.linear(normed, w.qkv[n_q:], bias[1]).unflatten(-1, (-1, s.d_head)).chunk(2, -2)
-    return q, k, v
+    x = normed(x, w.norm_attn, s.norm_eps)
+    cos, sin = decoder.rotary_cos[span.position, None], decoder.rotary_sin[span.position, None]
+    if not final:
+        packed = projected(x, w.qkv, w.qkv_bias).view(*x.shape[:2], -1, s.d_head)
+        qk, v = packed.split([s.n_heads + s.n_kv_heads, s.n_kv_heads], 2)
+        q, k = rotated(qk, cos, sin).split([s.n_heads, s.n_kv_heads], 2)
+        return q, k, v
+    queries, others = slice(s.n_heads * s.d_head), slice(s.n_heads * s.d_head, None)
+    q = projected(x[:, span.ends], w.qkv, w.qkv_bias, queries).view(len(x), span.n_rows, -1, s.d_head)
+    k, v = projected(x, w.qkv, w.qkv_bias, others).view(*x.shape[:2], -1, s.d_head).chunk(2, 2)
+    return rotated(q, cos[span.ends], sin[span.ends]), rotated(k, cos, sin), v
+
+
+def _attend(
+    decoder: Decoder,
+    span: Span,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    prefix: tuple[Tensor, Tensor],
+    blocked: Int[Tensor, " row"] | None,
+    final: bool,
+) -> Float[Tensor, "copy token head d_head"]:
+    """Head outputs of every suffix token, or in the final layer of each row's last token."""
+    q, k, v = qkv
+    if final:
+        q = q if span.order is None else q[:, span.order]
+    sizes = [g.tokens.stop - g.tokens.start for g in span.groups]
+    q_sizes = [g.rows.stop - g.rows.start for g in span.groups] if final else sizes
+    found = []
+    for group, *mine in zip(span.groups, q.split(q_sizes, 1), k.split(sizes, 1), v.split(sizes, 1), strict=True):
+        rows = group.rows.stop - group.rows.start
+        q_g, k_g, v_g = (x.unflatten(1, (rows, -1)) for x in mine)
+        k_p, v_p = (x[group.rows, :, : group.first] for x in prefix)
+        hidden = None if blocked is None else _hidden(blocked[group.rows], group, final)
+        found.append(suffix_attention(decoder, q_g, k_g, v_g, k_p, v_p, hidden).flatten(1, 2))
+    z = torch.cat(found, 1) if len(found) > 1 else found[0]
+    return z.index_select(1, torch.argsort(span.order)) if final and span.order is not None else z
+
+
+def _hidden(
+    blocked: Int[Tensor, " row"], group: SpanGroup, final: bool
+) -> Bool[Tensor, "1 row n_query n_prefix"] | None:
+    """What a group's queries may not see: the first suffix token, one prefix token; the others, nothing."""
+    if final and group.n_pos > 1:
+        return None
+    n_query = 1 if final else group.n_pos
+    hidden = torch.zeros(1, len(blocked), n_query, group.first, dtype=torch.bool, device=blocked.device)
+    hidden[0, :, 0] = torch.arange(group.first, device=blocked.device) == blocked[:, None]
+    return hidden
 
 
 def suffix_layer(
@@ -269,24 +282,16 @@ def suffix_layer(
     prefix_k: Float[Tensor, "row kv_head n_prefix d_head"],
     prefix_v: Float[Tensor, "row kv_head n_prefix d_head"],
     edits: Sequence[Edit] = (),
-    hidden: Bool[Tensor, "copies row queries n_prefix"] | None = None,
+    blocked: Int[Tensor, " row"] | None = None,
 ) -> Float[Tensor, "copy tokens d_model"]:
     """One layer on all suffix tokens; the last layer makes each row's last token only, [copy, row, d_model].
 
-    hidden: prefix tokens that suffix tokens may not see (1 stands for all copies or tokens).
+    blocked: position in the prefix, rows in the span's order, that each row's first suffix token may not see.
     """
     w, final = decoder.layers[layer], layer == decoder.shape.n_layers - 1
-    ends = span.sites[:, LAST] if final else None
-    q, k, v = _project(decoder, layer, x, ends)
-    at = span.position if ends is None else span.position[ends]
-    q = rotate(q, decoder.rotary_cos[at, None], decoder.rotary_sin[at, None])
-    k = rotate(k, decoder.rotary_cos[span.position, None], decoder.rotary_sin[span.position, None])
+    q, k, v = _project(decoder, layer, x, span, final)
     q = _edited(q, span, edits, "q", final)
-    q = q[:, :, None] if final else span.padded(q)
-    k, v = span.padded(k), span.padded(v)
-    hidden = span.hide(hidden, final)
-    own_hidden = span.beyond if final else None
-    z = suffix_attention(decoder, q, k, v, prefix_k, prefix_v, hidden, own_hidden)
-    z = _edited(z[:, :, 0] if final else span.packed(z), span, edits, "z", final)
-    before = x if ends is None else x[:, ends]
-    return _add_mlp(decoder, layer, before + F.linear(z.flatten(2), w.out, w.out_bias))
+    z = _attend(decoder, span, (q, k, v), (prefix_k, prefix_v), blocked, final)
+    z = _edited(z, span, edits, "z", final)
+    before = x[:, span.ends] if final else x
+    return add_mlp(decoder, layer, before + projected(z.flatten(2), w.out, w.out_bias))

@@ -14,14 +14,12 @@ def suffix_attention(
     v: Float[Tensor, "sender prompt n_pos kv_head d_head"],
     prefix_k: Float[Tensor, "prompt kv_head n_prefix d_head"],
     prefix_v: Float[Tensor, "prompt kv_head n_prefix d_head"],
-    hidden: Bool[Tensor, "senders prompt queries n_prefix"] | None = None,
-    own_hidden: Bool[Tensor, "prompt n_pos"] | None = None,
+    hidden: Bool[Tensor, "senders prompt n_query n_prefix"] | None = None,
 ) -> Float[Tensor, "sender prompt n_query head d_head"]:
     """Head outputs of the last n_query of n_pos suffix tokens; q and k are rotated.
 
     Scores against the prefix are one matrix product a (prompt, kv_head) for all senders at once. hidden: prefix
-    tokens that a query may not see (1 stands for all senders or queries); own_hidden: suffix tokens that no
-    query may see, beside the later ones.
+    tokens that a query may not see (1 stands for all senders).
     """
     s = decoder.shape
     n_sender, n_prompt, n_query = q.shape[:3]
@@ -32,21 +30,15 @@ def suffix_attention(
     by_sender = flat.view(n_prompt, s.n_kv_heads, n_sender, s.group * n_query, s.d_head)
     keys, values = k.permute(1, 3, 0, 2, 4), v.permute(1, 3, 0, 2, 4)  # prompt kv_head sender n_pos d_head
 
-    scores = flat.new_empty(n_prompt, s.n_kv_heads, n_sender, s.group * n_query, n_prefix + n_pos)
-    scores[..., :n_prefix] = (flat @ prefix_k.transpose(-1, -2)).view(*scores.shape[:-1], n_prefix)
-    if n_pos == 1:
-        scores[..., n_prefix:] = (by_sender * keys).sum(-1, keepdim=True)
-    else:
-        own = by_sender @ keys.transpose(-1, -2)
-        if n_query > 1:
-            future = torch.ones(n_query, n_pos, dtype=torch.bool, device=q.device).triu(n_pos - n_query + 1)
-            own.unflatten(-2, (s.group, n_query)).masked_fill_(future, -torch.inf)
-        if own_hidden is not None:
-            own.masked_fill_(own_hidden[:, None, None, None], -torch.inf)
-        scores[..., n_prefix:] = own
+    scores = (flat @ prefix_k.transpose(-1, -2)).view(*by_sender.shape[:-1], n_prefix)
     if hidden is not None:
-        by_query = scores.unflatten(3, (s.group, n_query))[..., :n_prefix]
+        by_query = scores.unflatten(3, (s.group, n_query))
         by_query.masked_fill_(hidden.transpose(0, 1)[:, None, :, None], -torch.inf)
+    own = (by_sender * keys).sum(-1, keepdim=True) if n_pos == 1 else by_sender @ keys.transpose(-1, -2)
+    if n_query > 1:
+        future = torch.ones(n_query, n_pos, dtype=torch.bool, device=q.device).triu(n_pos - n_query + 1)
+        own.unflatten(-2, (s.group, n_query)).masked_fill_(future, -torch.inf)
+    scores = torch.cat((scores, own), -1)
     pattern = scores.softmax(-1)
     before = pattern[..., :n_prefix].flatten(2, 3) @ prefix_v
     z = before.view(by_sender.shape)

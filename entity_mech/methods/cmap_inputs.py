@@ -63,7 +63,8 @@ def _patched_last(target: Decoder, donor: CleanRun, base: Start, run: InputRun) 
         for kind, kept, given in (("k", k, donor.k), ("v", v, donor.v)):
             if kind in run.inputs:
                 changed = kept[layer - base.layer].clone()
-                changed[:, shared] = given[layer][:, shared, : base.span.n_prefix].to(changed.dtype)
+                replacing = base.span.ordered(given[layer][:, shared, : base.span.n_prefix])
+                changed[:, shared] = replacing.to(changed.dtype)
                 kept[layer - base.layer] = changed
         if "q" in run.inputs:
             q = donor.q[layer][rows, :, last][:, heads]

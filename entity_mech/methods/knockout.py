@@ -80,14 +80,13 @@ def final_from_each_layer(
     pre, k and v.
     """
     n_layers = decoder.shape.n_layers
-    hidden = torch.zeros(1, span.n_rows, span.n_pos, span.n_prefix, dtype=torch.bool, device=decoder.device)
-    hidden[0, torch.arange(span.n_rows), 0, target] = True
+    blocked = span.ordered(target)
     x = clean.pre[0].new_empty(0, len(span.position), decoder.shape.d_model)
     for layer in range(n_layers):
         joining = clean.pre[layer][span.row, span.position]
         x = torch.cat((x, joining[None]))
-        k, v = (kept[layer][:, :, : span.n_prefix] for kept in (clean.k, clean.v))
-        x = suffix_layer(decoder, layer, x, span, k, v, hidden=hidden)
+        k, v = (span.ordered(kept[layer][:, :, : span.n_prefix]) for kept in (clean.k, clean.v))
+        x = suffix_layer(decoder, layer, x, span, k, v, blocked=blocked)
     return x
 
 

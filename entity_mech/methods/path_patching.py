@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from entity_mech.engine.clean import run_clean, to_ids
+from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.memory import path_patching_batch
 from entity_mech.engine.ops import predictions
+from entity_mech.engine.partial import NOTHING, Arrays, Partial
 from entity_mech.engine.path_patching import KEPT, MAX_ROWS, clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
@@ -73,6 +73,23 @@ def _batches(n: int, size: int) -> list[np.ndarray]:
     return [np.arange(first, min(n, first + size)) for first in range(0, n, size)]
 
 
+class CleanRuns:
+    """Clean runs of prompt batches for a chain of searches; one batch alone is run once for all of them."""
+
+    def __init__(self, decoder: Decoder, prompts: TokenizedPrompts, single: bool) -> None:
+        self.decoder, self.prompts, self.single = decoder, prompts, single
+        self._kept: tuple[np.ndarray, CleanRun] | None = None
+
+    def of(self, rows: np.ndarray) -> CleanRun:
+        """The clean run of some prompts, which is kept when they are the only batch."""
+        if self._kept is not None and np.array_equal(self._kept[0], rows):
+            return self._kept[1]
+        run = run_clean(self.decoder, to_ids(self.decoder, self.prompts.rows(rows).ids), KEPT)
+        if self.single:
+            self._kept = (rows, run)
+        return run
+
+
 def search_effects(
     decoder: Decoder,
     prompts: TokenizedPrompts,
@@ -83,25 +100,59 @@ def search_effects(
     batch_size: int,
     max_rows: int,
     rows: np.ndarray | None = None,
+    runs: CleanRuns | None = None,
+    partial: Partial = NOTHING,
 ) -> dict[str, Effects]:
-    """Effects of every head at the search's token for each kind of source, over the given prompt rows."""
+    """Effects of every head at the search's token for each kind of source, over the given prompt rows.
+
+    partial: batches that an earlier, killed job did; those done here are put there.
+    """
+    runs = runs or CleanRuns(decoder, prompts, single=False)
     chosen = np.arange(len(prompts)) if rows is None else rows
-    parts: dict[str, list[tuple[Tensor, Tensor]]] = {kind: [] for kind in kinds}
+    parts: list[Arrays] = []
     batches = _batches(len(chosen), batch_size)
     for index in track(batches, len(batches), f"{search.name}: prompt batches of {batch_size}"):
-        part = prompts.rows(chosen[index])
-        length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
-        pos = to_ids(decoder, part.roles[search.token])
-        clean = run_clean(decoder, to_ids(decoder, part.ids), KEPT)
-        p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
-        for kind in kinds:
-            z = torch.as_tensor(outputs(kind, search.token, chosen[index]), device=decoder.device)
-            p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows)
-            parts[kind].append((((p - p_clean) / p_clean).cpu(), (logit - logit_clean).cpu()))
+        name, these = f"{search.name} {index[0]}", chosen[index]
+        found = partial.get(name)
+        if found is None or not np.array_equal(found["rows"], these):
+            found = {
+                "rows": these,
+                **_batch_effects(decoder, prompts, outputs, search, receivers, kinds, these, max_rows, runs),
+            }
+            partial.put(name, found)
+        parts.append(found)
     return {
-        kind: Effects(*(torch.cat(side, 1).numpy().astype(np.float64) for side in zip(*found, strict=True)))
-        for kind, found in parts.items()
+        kind: Effects(
+            *(np.concatenate([part[f"{kind} {side}"] for part in parts], 1) for side in ("relative", "logit"))
+        )
+        for kind in kinds
     }
+
+
+def _batch_effects(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    outputs: HeadOutputs,
+    search: Search,
+    receivers: Receivers | None,
+    kinds: tuple[str, ...],
+    rows: np.ndarray,
+    max_rows: int,
+    runs: CleanRuns,
+) -> Arrays:
+    """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
+    part = prompts.rows(rows)
+    length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
+    pos = to_ids(decoder, part.roles[search.token])
+    clean = runs.of(rows)
+    p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
+    found: Arrays = {}
+    for kind in kinds:
+        z = torch.as_tensor(outputs(kind, search.token, rows), device=decoder.device)
+        p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows)
+        found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
+        found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
+    return found
 
 
 def score_table(search: Search, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
@@ -187,15 +238,19 @@ def run_chain(
     outputs: HeadOutputs,
     searches: list[Search],
     options: PathPatchingOptions,
+    partial: Partial = NOTHING,
 ) -> pd.DataFrame:
     """All searches of a chain, one table [search x layer x head].
 
     prompts: the clean discovery prompts. outputs: head outputs of their corrupted (and null) partners at the
-    same role of their own. Raises UserError when a search patches into something that does not come earlier,
-    or when no prompt is left.
+    same role of their own. partial: what a killed job did of the exact searches, and its batch size. Raises
+    UserError when a search patches into something that does not come earlier, or when no prompt is left.
     """
     batch = options.batch_size or path_patching_batch(decoder, prompts.ids.shape[1])
     batch = min(batch, len(prompts))
+    if (before := partial.get("batch")) is not None and options.batch_size is None:
+        batch = int(before["size"].item())
+    partial.put("batch", {"size": np.array([batch])})
     rows = np.arange(len(prompts))
     if options.correct_only:
         rows = np.flatnonzero(answered_rightly(decoder, prompts, batch))
@@ -203,12 +258,15 @@ def run_chain(
         raise UserError(f"{decoder.name}: no discovery prompt is answered rightly; use path_patching.prompts: all")
     log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time, {len(searches)} searches")
     kinds = ("corrupted", "null") if options.null else ("corrupted",)
+    runs = CleanRuns(decoder, prompts, single=len(rows) <= batch)
     done: dict[str, pd.DataFrame] = {}
     for search in searches:
         receivers = receivers_of(search, done, decoder.shape.group)
         if options.refined is not None and receivers is not None and any(receivers.layers):
             found = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options)
         else:
-            found = search_effects(decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows)
+            found = search_effects(
+                decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows, runs, partial
+            )
         done[search.name] = score_table(search, found, decoder.shape.n_heads)
     return pd.concat(done.values(), ignore_index=True)

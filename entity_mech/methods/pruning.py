@@ -14,6 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from entity_mech.engine.circuit_batches import circuit_correct
+from entity_mech.engine.partial import NOTHING, Partial
 from entity_mech.methods.circuits import Circuit, Group, HeadIndex
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts
@@ -21,6 +22,7 @@ from entity_mech.task.tokens import TokenizedPrompts
 Pair = tuple[str, HeadIndex, HeadIndex]  # (group, u, v), both in the group; u == v removes one head
 Removal = tuple[str, tuple[HeadIndex, ...]]  # heads removed from one group of the circuit
 Accuracy = Callable[[Sequence[Removal]], np.ndarray]  # F of the circuit without each removal
+PIECE = 256  # pairs between two writes of the partial file; circuits run together share work
 SAME = 1e-7  # accuracies closer than this are equal: they are shares of prompts, read from text perhaps
 
 
@@ -67,12 +69,22 @@ def all_pairs(circuit: Circuit) -> list[Pair]:
     ]
 
 
-def pair_table(pairs: Sequence[Pair], accuracy: Accuracy) -> pd.DataFrame:
+def pair_table(
+    pairs: Sequence[Pair], accuracy: Accuracy, partial: Partial = NOTHING, piece: int = PIECE
+) -> pd.DataFrame:
     """Accuracy without both heads of each pair, in the order given; a list of pairs may be cut anywhere.
 
+    partial: pieces of the list that a killed job did; those done here are put there.
     Columns: group, layer_1, head_1, layer_2, head_2, accuracy_without_both.
     """
     removals = [(group, (u,) if u == v else (u, v)) for group, u, v in pairs]
+    found = [np.zeros(0)]
+    for first in range(0, len(removals), piece):
+        known = partial.get(f"pairs {first}")
+        if known is None:
+            known = {"accuracy": accuracy(removals[first : first + piece])}
+            partial.put(f"pairs {first}", known)
+        found.append(known["accuracy"])
     return pd.DataFrame(
         {
             "group": [group for group, _, _ in pairs],
@@ -80,7 +92,7 @@ def pair_table(pairs: Sequence[Pair], accuracy: Accuracy) -> pd.DataFrame:
             "head_1": [u[1] for _, u, _ in pairs],
             "layer_2": [v[0] for _, _, v in pairs],
             "head_2": [v[1] for _, _, v in pairs],
-            "accuracy_without_both": accuracy(removals) if removals else np.zeros(0),
+            "accuracy_without_both": np.concatenate(found),
         }
     )
 
@@ -172,7 +184,7 @@ def _verdict(
 
 def keep_significant(circuit: Circuit, significance: pd.DataFrame) -> Circuit:
     """The circuit with the heads that the table keeps."""
-    kept = significance[significance["kept"]]
+    kept = significance[significance["kept"].astype(bool)]
     chosen = set(zip(kept["group"], kept["layer"], kept["head"], strict=True))
 
     def pruned(group: Group) -> Group:
@@ -188,14 +200,15 @@ def prune_circuit(
     circuit: Circuit,
     options: PruningOptions,
     pairs: pd.DataFrame | None = None,
+    partial: Partial = NOTHING,
 ) -> Pruned:
     """Prune a circuit on the pruning split.
 
     means: mean head outputs [pos, layer, head, d_head]. pairs: its table of pairs when it is known already
-    (from shards); computed otherwise.
+    (from shards); computed otherwise. partial: what a killed job did of it.
     """
     accuracy = removal_accuracy(decoder, prompts, means, circuit)
     if pairs is None:
-        pairs = pair_table(all_pairs(circuit), accuracy)
+        pairs = pair_table(all_pairs(circuit), accuracy, partial)
     significance = significance_table(circuit, pairs, accuracy, options)
     return Pruned(keep_significant(circuit, significance), pairs, significance)

@@ -79,8 +79,8 @@ CAPTIONS = {
     """,
     "patched_heads": """
         Accuracy on fresh pairs when the heads that a circuit's masks chose (rows) are patched from the source
-        prompt, in every model (columns). The circuit's own model is framed. The mean over resamples; n is in
-        the table; nothing is ablated; 95% intervals over scenes; seed {seed}.
+        prompt, in every model (columns). The circuit's own model is framed; grey: no head was chosen. The mean
+        over resamples; n is in the table; nothing is ablated; 95% intervals over scenes; seed {seed}.
     """,
     "probes": """
         Accuracy on the position pairs with one change to the source prompt each, when the position
@@ -101,7 +101,7 @@ CAPTIONS = {
     """,
     "knockout": """
         Accuracy when attention from one token to another is blocked from a layer (counted from 0) to the last.
-        Grey: a random token instead. Nothing is ablated. n = {prompts[evaluation]} prompts of the evaluation
+        Dotted: a random token instead. Nothing is ablated. n = {prompts[evaluation]} prompts of the evaluation
         split; 95% intervals over scenes; seed {seed}.
     """,
     "attention": """

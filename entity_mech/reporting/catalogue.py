@@ -53,3 +53,4 @@ FAMILIES = (
     Family("knockout", "knockout", "heads", "Attention knockout"),
     Family("attention", "attention/{model}", "heads", "Attention of the strongest heads"),
 )
+BY_NAME = {family.name: family for family in FAMILIES}

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from entity_mech.reporting.style import INK, TINY, points
+from entity_mech.reporting.style import INK, TINY, Real, points
 
 Color = tuple[float, float, float, float]
 
@@ -23,7 +23,7 @@ def shade(value: float) -> Color:
 
 
 def cell(
-    axes: Axes, x: float, y: float, value: float, lines: Sequence[str], size: float = 1, framed: bool = False
+    axes: Axes, x: Real, y: Real, value: float, lines: Sequence[str], size: float = 1.0, framed: bool = False
 ) -> None:
     """A unit square with lines of text, the first one larger. size: of the first line, in text sizes."""
     axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fc=shade(value), ec="none"))
@@ -40,7 +40,7 @@ def cell(
         axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, ec=INK, lw=1.3, zorder=4))
 
 
-def grid_axes(axes: Axes, n_columns: int, n_rows: float) -> None:
+def grid_axes(axes: Axes, n_columns: int, n_rows: Real) -> None:
     """Limits for cells at 0, 1, ... with the first row on top, without frame and ticks."""
     axes.set_xlim(-0.52, n_columns - 0.48)
     axes.set_ylim(n_rows - 0.48, -0.52)

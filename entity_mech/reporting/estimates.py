@@ -28,12 +28,12 @@ class Estimate(NamedTuple):
     @property
     def above_zero(self) -> bool:
         """Whether the whole interval lies above 0."""
-        return self.known and self.low > 0
+        return self.known and bool(self.low > 0)
 
     @property
     def below_zero(self) -> bool:
         """Whether the whole interval lies below 0."""
-        return self.known and self.high < 0
+        return self.known and bool(self.high < 0)
 
     def __str__(self) -> str:
         if np.isnan(self.value):

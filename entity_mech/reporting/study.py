@@ -161,7 +161,7 @@ def study_values(config: Config) -> dict[str, Any]:
         "boxes": config.task.boxes,
         "labels": {model.name: model.label or model.name for model in config.models},
         "look": {
-            "font_size": config.figures.font_size,
+            "font_size": float(config.figures.font_size),
             "palette": config.figures.palette,
             "colormap": config.figures.colormap,
         },

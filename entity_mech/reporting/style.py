@@ -72,6 +72,9 @@ METADATA: dict[str, dict[str, Any]] = {
 }
 
 
+Real = float | int
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure and the tidy table of exactly what it shows."""
@@ -107,14 +110,14 @@ def styled(study: Study) -> Any:
     return rc_context({**STYLE, "font.size": base, **sizes})
 
 
-def points(share: float) -> float:
+def points(share: Real) -> float:
     """A text size in points, as a share of the figure's own."""
     return share * float(rcParams["font.size"])
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: Real, height: Real) -> Figure:
     """An empty figure (inches at 8 points) that places its parts so that they do not overlap."""
-    figure = Figure(figsize=(min(width, TEXT_WIDTH), height * points(1) / 8))
+    figure = Figure(figsize=(min(width, TEXT_WIDTH), height * points(1.0) / 8))
     engine = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0.03, hspace=0.03)
     figure.set_layout_engine(engine)
     return figure

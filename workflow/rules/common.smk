@@ -8,9 +8,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 # The package is importable also where it is not installed.
-sys.path.insert(0, str(Path(workflow.basedir).parent))
+ROOT = Path(workflow.basedir).parent
+sys.path.insert(0, str(ROOT))
 
 from entity_mech.config_load import load_config
+from entity_mech.config_stages import STAGE_NAMES
 from entity_mech.errors import UserError
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
@@ -34,7 +36,7 @@ ON_HUB = [source.name for source in hub_sources(list(SOURCES.values()))]
 SPLITS = list(type(CONFIG.prompts).model_fields)
 PURPOSES = ["discovery", "means", "dcm", "evaluation"]
 TOKENIZERS = sorted(set(TOKENIZER.values()))
-BUILTIN_OBJECTS = Path(workflow.basedir).parent / "entity_mech/task/data/objects.csv"
+BUILTIN_OBJECTS = ROOT / "entity_mech/task/data/objects.csv"
 ENVIRONMENT = "../../environment.yml"
 
 # Tables of the run that put files below each other: (model, file) of each.
@@ -50,6 +52,44 @@ MERGED = {
 }
 if FINE_TUNED:
     MERGED["cmap"] = [(model, f"<results>/cmap/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]
+MERGED["answers"] = [(model, f"<results>/models/{model}/behaviour.csv") for model in MODELS]
+
+# Stages that a run can leave out, and their merged tables.
+STAGES = [stage for stage in STAGE_NAMES if stage not in CONFIG.leave_out]
+if not FINE_TUNED and "cmap_inputs" in STAGES:
+    STAGES.remove("cmap_inputs")
+OPTIONAL = {
+    "completeness": {"completeness": "models/{model}/completeness"},
+    "circuit_size": {
+        "circuit_size": "models/{model}/circuit_size",
+        "circuit_size_summary": "models/{model}/circuit_size_summary",
+    },
+    "role_map": {"role_map": "models/{model}/role_map"},
+    "probes": {"probes": "probes/{model}", "probe_masks": "probes/{model}_masks"},
+    "knockout": {"knockout": "models/{model}/knockout"},
+    "attention": {"attention": "models/{model}/attention", "attention_prompt": "models/{model}/attention_prompt"},
+}
+for stage in STAGES:
+    for table, file in OPTIONAL.get(stage, {}).items():
+        MERGED[table] = [(model, f"<results>/{file.format(model=model)}.csv") for model in MODELS]
+if "patched_heads" in STAGES:
+    MERGED["patched_heads"] = [
+        (model, f"<results>/patched_heads/{model}/{circuit}.csv") for model in MODELS for circuit in MODELS
+    ]
+if "cmap_inputs" in STAGES:
+    MERGED["cmap_inputs"] = [(model, f"<results>/cmap_inputs/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]
+COMPARED = ["overlap", "score_correlation"] if "overlap" in STAGES else []
+# Tables that the findings are made from.
+FOUND_IN = [
+    name
+    for name in ("behaviour", "circuits", "answers", "faithfulness", "dcm", "cmap", "overlap", "patched_heads")
+    if name in MERGED or name in COMPARED or name in ("behaviour", "circuits")
+]
+# Pairs that no mask has seen: how many of each part.
+FRESH = {
+    "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},
+    "probes": CONFIG.probes.pairs.model_dump(),
+}
 
 
 def one_of(names):
@@ -59,7 +99,7 @@ def one_of(names):
 
 def code(rule):
     """Digest of a rule's script and of the package's code that it uses."""
-    return code_digest(Path(workflow.basedir) / "scripts" / f"{rule}.py")
+    return code_digest(ROOT / "workflow" / "scripts" / f"{rule}.py", root=ROOT)
 
 
 def entries(names, *keys):

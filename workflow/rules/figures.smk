@@ -249,17 +249,5 @@ rule draw_cmap:
 rule tables:
     """Tables of the whole run."""
     input:
-        expand("<results>/tables/{table}.csv", table=["behaviour", "circuits", *MERGED]),
-    localrule: True
-
-
-rule figures:
-    """All figures of the run."""
-    input:
-        rules.draw_behaviour.output,
-        rules.draw_path_patching.output,
-        rules.draw_circuits.output,
-        rules.draw_faithfulness.output,
-        rules.draw_dcm.output,
-        rules.draw_cmap.output if FINE_TUNED else [],
+        expand("<results>/tables/{table}.csv", table=["behaviour", "circuits", *COMPARED, *MERGED]),
     localrule: True

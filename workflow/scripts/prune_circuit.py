@@ -7,13 +7,14 @@ import torch
 from _run import job
 from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.load import load_checked
+from entity_mech.engine.partial import Partial
 from entity_mech.engine.store import open_store, read_means
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.candidates import choose_circuit, resolve_knee
 from entity_mech.methods.circuits import write_circuit
 from entity_mech.methods.pruning import PruningOptions, prune_circuit
 from entity_mech.models.loading import read_model
-from entity_mech.provenance import digest_of
+from entity_mech.provenance import digest_of, file_digest
 from entity_mech.task.tokens import check_same_layout, read_attributes, read_prompts
 
 with job(snakemake):
@@ -35,17 +36,27 @@ with job(snakemake):
     scores = read_table(snakemake.input.scores)
     kept = resolve_knee(info["name"], scores, keep, accuracy)
     chosen = choose_circuit(info["name"], scores, kept)
-    found = prune_circuit(
-        decoder, prompts, means, chosen, PruningOptions(options["threshold"], options["knockout_fraction"])
-    )
     provenance = {
         **facts,
         "dataset": read_attributes(snakemake.input.tokens)["dataset"],
         "config": digest_of({"keep": keep, "options": options}),
         "code": snakemake.params.code,
     }
+    partial = Partial(
+        Path(snakemake.output.pairs).with_suffix(".partial.h5"),
+        {**provenance, "scores": file_digest(snakemake.input.scores), "means": file_digest(snakemake.input.means)},
+    )
+    found = prune_circuit(
+        decoder,
+        prompts,
+        means,
+        chosen,
+        PruningOptions(options["threshold"], options["knockout_fraction"]),
+        partial=partial,
+    )
     write_circuit(
         snakemake.output.circuit, found.circuit, threshold=options["threshold"], keep=kept, provenance=provenance
     )
     write_table(snakemake.output.pairs, found.pairs)
     write_table(snakemake.output.significance, found.significance)
+    partial.remove()

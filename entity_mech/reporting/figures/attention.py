@@ -24,7 +24,7 @@ ROLES = (
     *("query_box", "query_label", "contains", "last"),
 )
 SUMS = ("queried", "others")
-LEFT, CELL, GAP, TOP = 1.15, 0.19, 0.1, 0.78  # inches
+LEFT, CELL, GAP, TOP = 1.5, 0.19, 0.1, 0.78  # inches
 LINE, HEAD = 0.17, 0.2
 MONO = 0.0086  # inches that a letter of the monospaced font takes, per point
 

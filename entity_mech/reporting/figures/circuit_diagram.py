@@ -53,7 +53,7 @@ class Plan:
     pitch: float
     n_layers: int
 
-    def y(self, layer: float) -> float:
+    def y(self, layer: int) -> float:
         return BOTTOM + (layer + 0.5) * self.pitch
 
     @property
@@ -119,11 +119,11 @@ def _plan(study: Study, circuit: pd.DataFrame, n_layers: int, words: Words) -> P
 
 
 def _text_width(word: str) -> float:
-    return (0.062 * len(word) + 0.09) * points(1) / 8
+    return (0.062 * len(word) + 0.09) * points(1.0) / 8
 
 
 def _lane_width(most: int, chip: float) -> float:
-    return max(0.74 * points(1) / 8, most * (chip + GAP) + 0.1)
+    return max(0.74 * points(1.0) / 8, most * (chip + GAP) + 0.1)
 
 
 def _width(words: Words, at: dict[str, list[Group]], most: dict[str, int], chip: float) -> float:
@@ -152,7 +152,7 @@ def _layers(axes: Axes, plan: Plan) -> None:
         if layer % step == 0:
             axes.text(LEFT - 0.1, plan.y(layer), str(layer), ha="right", va="center", fontsize=points(SMALL))
     middle = (plan.top + BOTTOM) / 2
-    axes.text(0.14, middle, "layer", rotation=90, ha="center", va="center", fontsize=points(1))
+    axes.text(0.14, middle, "layer", rotation=90, ha="center", va="center", fontsize=points(1.0))
 
 
 def _lane(axes: Axes, study: Study, plan: Plan, lane: Lane, heads: pd.DataFrame) -> None:
@@ -177,7 +177,7 @@ def _lane(axes: Axes, study: Study, plan: Plan, lane: Lane, heads: pd.DataFrame)
         ordered = row.sort_values("head")
         for place, head in enumerate(ordered.itertuples()):
             shift = (place - (len(ordered) - 1) / 2) * (lane.chip + GAP)
-            _chip(axes, lane, lane.center + shift, plan.y(float(str(layer))), head, color)
+            _chip(axes, lane, lane.center + shift, plan.y(int(str(layer))), head, color)
 
 
 def _chip(axes: Axes, lane: Lane, x: float, y: float, head: object, color: object) -> None:
@@ -203,13 +203,13 @@ def _words(axes: Axes, study: Study, plan: Plan, words: Words) -> None:
         here = [lane for lane in plan.lanes if ALIASES.get(lane.group.token, lane.group.token) == role]
         color = study.group_color(here[0].group.name) if len(here) == 1 else INK
         weight = "bold" if here else "normal"
-        axes.text(x, 0.36, word, ha="center", va="baseline", fontsize=points(1), fontweight=weight, color=color)
+        axes.text(x, 0.36, word, ha="center", va="baseline", fontsize=points(1.0), fontweight=weight, color=color)
         if here:
             axes.plot([here[0].left + 0.03, here[-1].left + here[-1].width - 0.03], [0.54] * 2, color=color, lw=1)
     answer = next((word for role, word in words if role == "object"), "")
     x = plan.words[-1][0]
     end = plan.width - RIGHT + 0.12
-    axes.text(end, 0.36, f"→ {answer}", ha="left", va="baseline", fontsize=points(1), color=INK, style="italic")
+    axes.text(end, 0.36, f"→ {answer}", ha="left", va="baseline", fontsize=points(1.0), color=INK, style="italic")
     assert x < end
 
 
@@ -261,7 +261,7 @@ def _flow(axes: Axes, study: Study, plan: Plan, arcs: list[tuple[Lane, Lane, str
 
 
 def _legend(axes: Axes, plan: Plan, label: str, circuit: pd.DataFrame, height: float) -> None:
-    axes.text(LEFT - 0.06, height - 0.15, label, fontsize=points(1), fontweight="bold", va="center")
+    axes.text(LEFT - 0.06, height - 0.15, label, fontsize=points(1.0), fontweight="bold", va="center")
     x = LEFT
     for kept, text in ((True, "kept"), (False, "pruned away")):
         style: dict[str, Any] = {"fc": FAINT, "ec": FAINT} if kept else {"fc": "white", "ec": "#AAAAAA"}

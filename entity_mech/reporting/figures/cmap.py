@@ -13,10 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from entity_mech.reporting.figures.cross_model import (
+    Draws,
     beside_random,
     draw_bars,
     finish,
     into_base,
+    random_draws,
     shared_handles,
     sides,
 )
@@ -43,7 +45,7 @@ def cmap(study: Study, results: pd.DataFrame) -> Drawing:
     """One row of panels a fine-tuned model: into the base on the left, into itself on the right."""
     table = cmap_table(results)
     models = in_order(table["model"], study.finetuned)
-    directions = sides(table)
+    directions, draws = sides(table), random_draws(results, ["part"])
     with styled(study):
         figure = new_figure(7.0 if len(directions) > 1 else 4.2, 0.85 + 1.45 * len(models))
         panels = figure.subplots(len(models), len(directions), sharey=True, squeeze=False)
@@ -52,16 +54,16 @@ def cmap(study: Study, results: pd.DataFrame) -> Drawing:
                 part = table[(table["model"] == model) & (into_base(table) == side)]
                 axes.set_visible(not part.empty)
                 if not part.empty:
-                    _panel(axes, study, part, results)
+                    _panel(axes, study, part, draws)
             row[0].set_ylabel("accuracy")
         legend_below(figure, shared_handles(table), columns=3)
     return Drawing(figure, table)
 
 
-def _panel(axes: Axes, study: Study, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+def _panel(axes: Axes, study: Study, rows: pd.DataFrame, draws: Draws) -> None:
     parts = in_order(rows["part"], [*study.letters, UNION, WHOLE])
     for place, part in enumerate(parts):
         color: Any = COLORS.get(part) or study.group_color(part)
-        draw_bars(axes, place, rows[rows["part"] == part], results, ["part"], color, study.base)
+        draw_bars(axes, place, rows[rows["part"] == part], draws, ["part"], color, study.base)
     axes.set_xticks(range(len(parts)), [NAMES.get(part, part) for part in parts])
     finish(axes, study, rows.iloc[0])

@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from entity_mech.reporting.figures.cross_model import (
+    Draws,
     beside_random,
     draw_bars,
     finish,
     into_base,
+    random_draws,
     shared_handles,
     sides,
 )
@@ -41,7 +43,7 @@ def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) ->
     """One row of panels a fine-tuned model, one column a direction; bars by group and input."""
     table = cmap_inputs_table(results, behaviour)
     models = in_order(table["model"], study.finetuned)
-    directions = sides(table)
+    directions, draws = sides(table), random_draws(results, ["part", "input"])
     with styled(study):
         figure = new_figure(7.0 if len(directions) > 1 else 4.2, 0.9 + 1.35 * len(models))
         panels = figure.subplots(len(models), len(directions), sharey=True, squeeze=False)
@@ -50,7 +52,7 @@ def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) ->
                 part = table[(table["model"] == model) & (into_base(table) == side)]
                 axes.set_visible(not part.empty)
                 if not part.empty:
-                    _panel(axes, study, part, results)
+                    _panel(axes, study, part, draws)
             row[0].set_ylabel("accuracy")
         groups = [study.group(part) for part in in_order(table["part"], study.letters)]
         colors = [Patch(fc=study.group_color(group.name), label=f"group {group.title}") for group in groups]
@@ -58,14 +60,14 @@ def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) ->
     return Drawing(figure, table)
 
 
-def _panel(axes: Axes, study: Study, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+def _panel(axes: Axes, study: Study, rows: pd.DataFrame, draws: Draws) -> None:
     places, names = [], []
     for block, part in enumerate(in_order(rows["part"], study.letters)):
         for place, name in enumerate(in_order(rows["input"], INPUTS)):
             x = block * (len(INPUTS) + 0.8) + place
             own = rows[(rows["part"] == part) & (rows["input"] == name)]
             if not own.empty:
-                draw_bars(axes, x, own, results, ["part", "input"], study.group_color(part), study.base)
+                draw_bars(axes, x, own, draws, ["part", "input"], study.group_color(part), study.base)
             places.append(x)
             names.append(name)
     axes.set_xticks(places, names)

@@ -34,17 +34,17 @@ def completeness(study: Study, results: pd.DataFrame) -> Drawing:
     across = min(COLUMNS, len(models))
     down = -(-len(models) // across)
     with styled(study):
-        figure = new_figure(max(3.6, 1.75 * across), 2.05 * down + 0.55)
+        figure = new_figure(max(4.6, 1.75 * across), (2.1 if across > 2 else 2.4) * down + 0.55)
         panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, model in zip(panels, models, strict=False):
             _panel(axes, study, table[table["model"] == model])
-            axes.set_title(short_name(study.label(model), 20), color=study.model_color(model))
+            axes.set_title(short_name(study.label(model), 20))
         for axes in panels[len(models) :]:
             axes.set_visible(False)
         for place in range(0, len(models), across):
-            panels[place].set_ylabel("accuracy, circuit without K")
+            panels[place].set_ylabel("circuit without K")
         for place in range(max(0, len(models) - across), len(models)):
-            panels[place].set_xlabel("accuracy, model without K")
+            panels[place].set_xlabel("model without K")
             panels[place].tick_params(labelbottom=True)
         handles = [
             Line2D([], [], marker="o", ls="none", mfc="none", mec=FAINT, label="a random half of the circuit"),

@@ -14,6 +14,7 @@ from entity_mech.reporting.style import (
     FAINT,
     PUBLISHED,
     SMALL,
+    Real,
     accuracy_axis,
     is_true,
     points,
@@ -22,6 +23,7 @@ from entity_mech.reporting.style import (
 )
 
 DRAW: dict[str, Any] = {"marker": ".", "ms": 3.5, "mfc": FAINT, "mec": "white", "mew": 0.3}
+Draws = dict[Any, list[float]]
 BETWEEN = ["base", "model", "donor", "target", "circuit"]
 
 
@@ -43,9 +45,7 @@ def into_base(table: pd.DataFrame) -> pd.Series:
     return table["target"] == table["base"]
 
 
-def draw_bars(
-    axes: Axes, x: float, rows: pd.DataFrame, results: pd.DataFrame, keys: list[str], color: Any, base: str
-) -> None:
+def draw_bars(axes: Axes, x: Real, rows: pd.DataFrame, draws: Draws, keys: list[str], color: Any, base: str) -> None:
     """Bars side by side around x, one a circuit that the heads are from, with interval and random draws."""
     circuits = in_order(rows["circuit"], [str(rows["model"].iloc[0]), base])
     width = 0.8 / len(circuits)
@@ -59,7 +59,7 @@ def draw_bars(
         axes.bar(at, own["accuracy"].iloc[0], width=width * 0.9, lw=0.8, **style)
         error = whiskers(own["accuracy"], own["low"], own["high"])
         axes.errorbar([at], own["accuracy"], yerr=error, color="black", lw=0.8)
-        drawn = _draws(results, own.iloc[0], keys)
+        drawn = draws.get(tuple(own.iloc[0][["donor", "target", "circuit", *keys]]), [])
         axes.plot([at] * len(drawn), drawn, ls="none", zorder=5, **DRAW)
         axes.plot([at], own["published"], **PUBLISHED)
         if is_true(own["fallback"]).iloc[0]:
@@ -67,10 +67,10 @@ def draw_bars(
             axes.text(at, 0.03, "*", ha="center", fontsize=points(SMALL), color=dark, zorder=7)
 
 
-def _draws(results: pd.DataFrame, one: pd.Series, keys: list[str]) -> list[float]:
-    names = ["donor", "target", "circuit", *keys]
-    same = (results[names] == one[names]).all(axis=1) & (results["kind"] == "random")
-    return [float(value) for value in results.loc[same, "accuracy"]]
+def random_draws(results: pd.DataFrame, keys: list[str]) -> Draws:
+    """Accuracies of the random draws, by donor, target, circuit and the given columns."""
+    drawn = results[results["kind"] == "random"].groupby(["donor", "target", "circuit", *keys])["accuracy"]
+    return {key: list(values) for key, values in drawn}
 
 
 def finish(axes: Axes, study: Study, one: pd.Series) -> None:

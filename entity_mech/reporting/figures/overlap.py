@@ -37,7 +37,7 @@ def overlap(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> 
     pairs = list(dict.fromkeys(zip(table["circuit_1"], table["circuit_2"], strict=True)))
     columns = [*(group.name for group in study.by_letter), WHOLE]
     with styled(study):
-        width = 11 if len(study.models) > 4 else 14
+        width = 16
         figure = new_figure(7.0, 1.0 + 0.2 * len(pairs))
         panels = figure.subplots(1, len(columns), sharey=True)
         for axes, column in zip(panels, columns, strict=True):
@@ -72,14 +72,14 @@ def _panel(axes: Axes, study: Study, rows: pd.DataFrame, pairs: list[tuple[str, 
         if own.empty:
             continue
         one = own.iloc[0]
-        if pd.isna(one["jaccard"]):
-            axes.text(0.02, place, "no heads", va="center", fontsize=points(TINY), color=FAINT)
-        else:
+        empty = pd.isna(one["jaccard"])
+        if not empty:
             axes.barh(place, one["jaccard"], height=0.62, color=color)
             axes.plot([one["chance_jaccard"]] * 2, [place - 0.36, place + 0.36], color="black", lw=1.1)
         axes.plot([one["spearman"]], [place], "o", mfc="white", mec="black", mew=0.7, ms=3.5)
         axes.plot([one["published"]], [place], **PUBLISHED)
-        axes.text(1.42, place, f"{int(one['shared'])}", ha="right", va="center", fontsize=points(TINY), color=FAINT)
+        count = "none" if empty else f"{int(one['shared'])}"
+        axes.text(1.42, place, count, ha="right", va="center", fontsize=points(TINY), color=FAINT)
     low = min(0.0, float(rows["spearman"].min()) - 0.05) if rows["spearman"].notna().any() else 0.0
     axes.set_xlim(low, 1.44)
     axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])

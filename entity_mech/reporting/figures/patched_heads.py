@@ -69,8 +69,8 @@ def _square(axes: Axes, part: pd.DataFrame, circuits: list[str], models: list[st
         for x, model in enumerate(models):
             one = known.get((circuit, model), {"accuracy": np.nan, "n_heads": 0})
             value = one["accuracy"] if one["n_heads"] else np.nan
-            text = f"{value:.2f}".removeprefix("0") if pd.notna(value) else "none"
-            cell(axes, x, y, value, [text], size=0.7, framed=circuit == model)
+            text = [f"{value:.2f}".removeprefix("0")] if pd.notna(value) else []
+            cell(axes, x, y, value, text, size=0.7, framed=circuit == model)
     grid_axes(axes, len(models), len(circuits))
 
 

@@ -77,7 +77,7 @@ def _needed(axes: Axes, study: Study, results: pd.DataFrame, models: list[str], 
     _named(axes, words, top=True)
     axes.set_yticks(range(len(models)), [short_name(study.label(model), 20) for model in models])
     axes.tick_params(length=0)
-    axes.set_title("needed: accuracy without heads there", pad=14)
+    axes.set_title("needed: accuracy without heads there", pad=17)
 
 
 def _intact(axes: Axes, study: Study, results: pd.DataFrame, models: list[str]) -> None:
