@@ -1,6 +1,9 @@
 # make run            the default study; CONFIG=config/mine.yaml for another, CORES=8, ARGS="-n" for more of Snakemake's options
 # make status         what of it is done, what would run, about how long
 # make test           all checks and tests         make lint       the checks alone
+# make slurm-test     the study on a real SLURM that starts on this machine (root and Debian's packages; ten minutes at most)
+# make faults         the study killed at ten random moments, and the other faults of one machine
+# make cluster        a study on a SLURM cluster: make cluster CONFIG=config/paper.yaml; see docs/clusters.md
 # make demo-models    train the shipped models again
 # make bench          the engine against the literal method
 # make clean          remove results and caches
@@ -13,9 +16,10 @@ CONFIG ?=
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+PLUGIN := .venv/slurm
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: run status test lint demo-models bench clean environment
+.PHONY: run status test lint slurm-test faults cluster demo-models bench clean environment
 
 run: $(READY)
 	$(SNAKEMAKE)
@@ -25,6 +29,17 @@ status: $(READY)
 
 test: lint
 	$(BIN)/pytest
+
+slurm-test: $(PLUGIN)/.ready
+	tests/slurm/install.sh
+	PYTHONPATH=$(CURDIR)/$(PLUGIN) timeout --signal=INT --kill-after=30 600 $(BIN)/pytest tests/slurm --durations=0
+
+faults: $(READY)
+	MOMENTS=10 $(BIN)/pytest tests/faults --durations=0
+
+cluster: $(PLUGIN)/.ready
+	PYTHONPATH=$(CURDIR)/$(PLUGIN) $(BIN)/snakemake --workflow-profile workflow/profiles/slurm \
+		$(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -37,13 +52,21 @@ demo-models: $(READY)
 	$(BIN)/python -m entity_mech.models.demo.family --out demo_models/tiny
 
 bench: $(READY)
-	$(BIN)/python benchmarks/path_patching.py
+	$(BIN)/python benchmarks $(ARGS)
 
 clean:
 	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 environment: $(READY)
+
+# Snakemake's plugin for SLURM has a folder of its own: where it can be imported and no controller answers, every start
+# of Snakemake waits ten seconds.
+$(PLUGIN)/.ready: $(READY)
+	rm -rf $(PLUGIN)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PLUGIN) -c constraints.txt \
+		snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
+	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

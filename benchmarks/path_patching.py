@@ -1,20 +1,21 @@
-"""The four searches: the engine against the literal two-pass method, in one process, interleaved."""
+"""The four searches: the engine against the literal two-pass method, in one process, taking turns."""
 
 import least_flops
 import numpy as np
 import torch
 from literal_path_patching import LiteralPathPatching
+from rows import row, turns_row
 from shapes import CHAIN, N_POS, Setting
-from timing import cpu_seconds, sgemm_rate
+from timing import cpu_seconds, sgemm_rate, take_turns
 
-from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import run_search
+from entity_mech.engine.clean import CleanRun, run_clean
+from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
 
 
 def corrupted_outputs(setting: Setting, group: str) -> torch.Tensor:
     """Head outputs of the corrupted prompts at the group's token [prompt, layer, head, d_head]."""
     rows = torch.arange(len(setting.ids))
-    z = run_clean(setting.decoder, setting.other, {"z"}).z
+    z = run_clean(setting.decoder, setting.other, {"z"}, setting.shape.layers - 1).z
     return torch.stack([layer[rows, setting.token(group)] for layer in z], 1)
 
 
@@ -25,70 +26,76 @@ def literal_receivers(setting: Setting, group: str) -> set[tuple[str, int, int]]
     return None if heads is None else {(k, la, h if k == "q" else h // share) for k, la, h in heads}
 
 
-def measure_search(setting: Setting, group: str, n_literal: int, seed: int = 0) -> dict:
-    """One row of the table: CPU seconds of the engine and of the literal way, scaled from a few senders.
+def engine_answers(setting: Setting, group: str, clean: CleanRun, z: torch.Tensor) -> torch.Tensor:
+    """Probability of the answer [sender, prompt] from the engine."""
+    args = (setting.length, setting.answer, setting.token(group), z, setting.receivers(group))
+    return patched_answers(setting.decoder, clean, *args)[0]
 
-    The literal method's cost does not depend on the sender: each is two whole-prompt forward passes (one for
-    the logits). Scores are compared on the senders that the literal method ran.
+
+def measure_search(
+    setting: Setting, group: str, oracle: LiteralPathPatching, clean: CleanRun, n_literal: int, seconds: float
+) -> dict[str, object]:
+    """One search. The literal way's cost does not depend on the sender: a few senders are run and scaled.
+
+    Both sides start from their clean and corrupted runs, which are a row of their own. Scores are compared on
+    the senders that the literal method ran.
     """
     shape, receivers = setting.shape, setting.receivers(group)
     n_senders = shape.layers * shape.heads
-    pos = setting.token(group)
-    z = corrupted_outputs(setting, group)
-    oracle = LiteralPathPatching(setting.model, setting.ids, setting.length, setting.other)
+    pos, keys, z = setting.token(group), literal_receivers(setting, group), corrupted_outputs(setting, group)
     p_clean = oracle.clean_logits.softmax(-1)[oracle.rows, setting.answer]
     below = n_senders if receivers is None else receivers.last * shape.heads
-    senders = np.random.default_rng(seed).choice(below, n_literal, replace=False)
-    found = {}
+    senders = np.random.default_rng(0).choice(below, n_literal, replace=False).tolist()
+    engine: dict[str, torch.Tensor] = {}
+    literal: dict[int, torch.Tensor] = {}
 
-    def fast():
-        args = (setting.decoder, setting.ids, setting.length, setting.answer, pos, z, receivers)
-        found["p"] = run_search(*args)[0]
+    def fast() -> None:
+        engine["p"] = engine_answers(setting, group, clean, z)
 
-    literal_keys = literal_receivers(setting, group)
-    literal, gap, rates = [], 0.0, [sgemm_rate(shape.d_model, 2 * shape.d_mlp)]
-    with torch.inference_mode():
-        engine = cpu_seconds(fast)
-        rates.append(sgemm_rate(shape.d_model, 2 * shape.d_mlp))
-        for sender in senders.tolist():
-            layer, head = divmod(sender, shape.heads)
-            kept = {}
+    def slow(sender: int) -> None:
+        literal[sender] = oracle.probability(*divmod(sender, shape.heads), pos, pos, keys, setting.answer)
 
-            def one(layer=layer, head=head, kept=kept):
-                kept["p"] = oracle.probability(layer, head, pos, pos, literal_keys, setting.answer)
-
-            literal.append(cpu_seconds(one))
-            change = (found["p"][sender] - kept["p"]) / p_clean
-            gap = max(gap, change.abs().mean().item())
-    literal_total = float(np.median(literal)) * n_senders
+    turns = take_turns(
+        fast,
+        [lambda sender=sender: slow(sender) for sender in senders],
+        lambda: sgemm_rate(shape.d_model, 2 * shape.d_mlp),
+        seconds,
+    )
+    # Scores as each side has them: relative to its own clean probability.
+    ours = clean_answer(setting.decoder, clean, setting.length, setting.answer)[0]
+    gaps = [(engine["p"][i] / ours - p / p_clean).mean().abs().item() for i, p in literal.items()]
     flops = least_flops.search(shape, receivers, pos.tolist(), N_POS - 1)
-    rate = float(np.mean(rates))
-    return {
-        "what": f"search {group}",
-        "engine_s": engine,
-        "literal_s": literal_total,
-        "ratio": literal_total / engine,
-        "least_tflop": flops / 1e12,
-        "sgemm_gflops": rate / 1e9,
-        "time_over_limit": engine / (flops / rate),
-        "limit_ratio": literal_total / (flops / rate),
-        "score_gap": gap,
-        "literal_senders": n_literal,
-    }
+    ran = f"{n_literal} of {n_senders} senders"
+    return turns_row(f"search {group}", turns, n_senders, ran=ran, gap=max(gaps), flops=flops)
 
 
-def measure_searches(setting: Setting, n_literal: int) -> list[dict]:
-    """The four searches and their total."""
-    rows = [measure_search(setting, group, n_literal) for group in CHAIN]
-    total = {"what": "four searches", "literal_senders": n_literal}
-    for key in ("engine_s", "literal_s", "least_tflop"):
-        total[key] = sum(row[key] for row in rows)
-    limit = sum(row["engine_s"] / row["time_over_limit"] for row in rows)
-    total |= {
-        "ratio": total["literal_s"] / total["engine_s"],
-        "sgemm_gflops": float(np.mean([row["sgemm_gflops"] for row in rows])),
-        "time_over_limit": total["engine_s"] / limit,
-        "limit_ratio": total["literal_s"] / limit,
-        "score_gap": max(row["score_gap"] for row in rows),
-    }
-    return [*rows, total]
+def measure_searches(setting: Setting, n_literal: int, seconds: float) -> list[dict[str, object]]:
+    """Clean and corrupted runs, the four searches, and all of it together."""
+    shape = setting.shape
+    with torch.inference_mode():
+        made: dict[str, object] = {}
+
+        def literal_runs() -> None:
+            made["oracle"] = LiteralPathPatching(setting.model, setting.ids, setting.length, setting.other)
+
+        def engine_runs() -> None:
+            made["clean"] = run_clean(setting.decoder, setting.ids, KEPT)
+            run_clean(setting.decoder, setting.other, {"z"}, shape.layers - 1)
+
+        engine_runs()
+        before = [(cpu_seconds(literal_runs), cpu_seconds(engine_runs)) for _ in range(3)]
+        rate = sgemm_rate(shape.d_model, 2 * shape.d_mlp)
+        literal_s, engine_s = (float(np.median(side)) for side in zip(*before, strict=True))
+        runs = row("clean and corrupted runs", engine_s, literal_s, ran="all", gap=0.0, sgemm=rate)
+        oracle, clean = made["oracle"], made["clean"]
+        assert isinstance(oracle, LiteralPathPatching)
+        assert isinstance(clean, CleanRun)
+        rows = [measure_search(setting, group, oracle, clean, n_literal, seconds) for group in CHAIN]
+    limits = sum(float(r["engine_s"]) / float(r["time_over_limit"]) for r in rows)  # type: ignore[arg-type]
+    flops = sum(float(r["least_tflop"]) for r in rows) * 1e12  # type: ignore[arg-type]
+    engine = sum(float(r["engine_s"]) for r in [runs, *rows])  # type: ignore[arg-type]
+    literal = sum(float(r["literal_s"]) for r in [runs, *rows])  # type: ignore[arg-type]
+    gap = max(float(r["gap"]) for r in rows)  # type: ignore[arg-type]
+    ran = f"{n_literal} senders a search"
+    total = row("four searches", engine, literal, ran=ran, gap=gap, sgemm=flops / limits, flops=flops)
+    return [runs, *rows, total]

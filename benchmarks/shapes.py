@@ -38,7 +38,7 @@ CHAIN = {"A": None, "B": ("A", "q"), "C": ("B", "v"), "D": ("C", "v")}
 class Setting:
     """Random weights in a shape, box-like prompts, and receivers at the paper's relative depths."""
 
-    def __init__(self, shape: Shape, n_prompts: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
+    def __init__(self, shape: Shape, n_prompts: int, seed: int = 0, n_pos: int = N_POS) -> None:
         self.shape = shape
         self.model = random_llama(
             layers=shape.layers,
@@ -50,14 +50,15 @@ class Setting:
             vocab=shape.vocab,
             spread=0.04,
             seed=seed,
-        ).to(dtype)
-        self.decoder = decoder_from(self.model, dtype)
+        )
+        self.decoder = decoder_from(self.model)
         rng = np.random.default_rng(seed)
-        self.ids = torch.as_tensor(rng.integers(1, shape.vocab, (n_prompts, N_POS)))
-        self.other = torch.as_tensor(rng.integers(1, shape.vocab, (n_prompts, N_POS)))
-        self.length = torch.full((n_prompts,), N_POS)
+        self.ids = torch.as_tensor(rng.integers(1, shape.vocab, (n_prompts, n_pos)))
+        self.other = torch.as_tensor(rng.integers(1, shape.vocab, (n_prompts, n_pos)))
+        self.length = torch.full((n_prompts,), n_pos)
         self.answer = torch.as_tensor(rng.integers(1, shape.vocab, n_prompts))
-        self.label = torch.tensor([LABELS[i % len(LABELS)] for i in range(n_prompts)])
+        labels = range(LABELS[0], n_pos - 4, 7)
+        self.label = torch.tensor([labels[i % len(labels)] for i in range(n_prompts)])
         self.groups = {name: self._heads(rng, *depth) for name, depth in DEPTHS.items()}
 
     def _heads(self, rng: np.random.Generator, low: float, high: float, n: int) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from entity_mech.config import Config, Search
@@ -53,6 +54,22 @@ def load_config(raw: Mapping[str, Any], *, source: str = "the config", check_fil
 def _without(raw: Mapping[str, Any], wrong: set[str]) -> Config:
     """The config with the wrong sections left at their defaults, so that the others can be checked."""
     return Config.model_validate({name: value for name, value in raw.items() if name not in wrong})
+
+
+def as_yaml(value: Any) -> Any:
+    """A value whose words, inside lists and mappings, are read as YAML reads them: `{"epochs": "3"}` gives 3."""
+    if isinstance(value, Mapping):
+        return {name: as_yaml(inner) if not isinstance(inner, str) else _word(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [as_yaml(inner) if not isinstance(inner, str) else _word(inner) for inner in value]
+    return value
+
+
+def _word(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def run_name(raw: Mapping[str, Any]) -> str:

@@ -10,12 +10,14 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from entity_mech.errors import UserError
+from entity_mech.files import atomic_path
 
 PACKAGE = "entity_mech"
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,17 +33,20 @@ PACKAGES = (
     "h5py",
     "snakemake",
 )
+_MOST_REMEMBERED = 5000
+_kept: dict[Path, int] = {}  # digests in each file of them, as far as this process knows
 _BODIES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def code_digest(*starts: str | Path, root: Path = ROOT) -> str:
+def code_digest(*starts: str | Path, root: Path = ROOT, memory: Path | None = None) -> str:
     """Digest of scripts or modules and of every module of the package that they import, directly or not.
 
     starts: paths of scripts, or dotted names of modules (`entity_mech.methods.dcm`). Imports inside functions
     count too; imports for type checking alone do not, nor do modules outside the package. The digest doesn't
     change with comments, docstrings, formatting, times or places; 16 hexadecimal digits.
 
-    root: the folder that holds the package. Raises UserError for a start that is not there, or not Python.
+    root: the folder that holds the package. memory: a file in which digests are kept by a file's content, so that the
+    next process need not parse it again. Raises UserError for a start that is not there, or not Python.
     """
     parts: dict[str, str] = {}
     todo: list[str] = []
@@ -49,15 +54,18 @@ def code_digest(*starts: str | Path, root: Path = ROOT) -> str:
         if isinstance(start, str) and _module_file(start, root) is not None:
             todo.append(start)
             continue
-        digest, imports = _read(Path(start), PACKAGE)
+        digest, imports = _read(Path(start), PACKAGE, memory)
         parts[Path(start).name] = digest
         todo += imports
     while todo:
         name = todo.pop()
         file = _module_file(name, root)
         if file is not None and name not in parts:
-            parts[name], imports = _read(file, name if file.name == "__init__.py" else name.rpartition(".")[0])
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            parts[name], imports = _read(file, package, memory)
             todo += imports
+    if memory is not None:
+        _keep(memory)
     return digest_of(parts)
 
 
@@ -70,21 +78,48 @@ def _module_file(name: str, root: Path) -> Path | None:
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
 
 
-def _read(path: Path, package: str) -> tuple[str, tuple[str, ...]]:
+def _read(path: Path, package: str, memory: Path | None) -> tuple[str, tuple[str, ...]]:
     """Digest of one file, and the names that it may import from the package."""
     try:
         stat = path.stat()
-        return _read_version(path, package, stat.st_mtime_ns, stat.st_size)
+        return _read_version(path, package, memory, stat.st_mtime_ns, stat.st_size)
     except (OSError, SyntaxError, ValueError) as error:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
         raise UserError(f"{path} cannot be read as Python: {getattr(error, 'msg', error)}{line}") from None
 
 
 @cache
-def _read_version(path: Path, package: str, _time: int, _size: int) -> tuple[str, tuple[str, ...]]:
-    tree = ast.parse(path.read_bytes())
-    names = tuple(dict.fromkeys(_imports(tree, package)))
-    return hashlib.sha256(_shape(tree).encode()).hexdigest(), names
+def _read_version(
+    path: Path, package: str, memory: Path | None, _time: int, _size: int
+) -> tuple[str, tuple[str, ...]]:
+    text = path.read_bytes()
+    known = {} if memory is None else _remembered(memory)
+    key = hashlib.sha256(repr((sys.version_info[:2], package, text)).encode()).hexdigest()
+    if key not in known:
+        tree = ast.parse(text)
+        names = list(dict.fromkeys(_imports(tree, package)))
+        known[key] = [hashlib.sha256(_shape(tree).encode()).hexdigest(), names]
+    digest, names = known[key]
+    return digest, tuple(names)
+
+
+@cache
+def _remembered(memory: Path) -> dict[str, Any]:
+    """What the file of digests holds, key of a file's content -> [digest, imports]; nothing if it cannot be read."""
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and len(found) < _MOST_REMEMBERED else {}
+
+
+def _keep(memory: Path) -> None:
+    """Write new digests to the file. It only saves time, so that a folder that cannot be written to does no harm."""
+    known = _remembered(memory)
+    if len(known) > _kept.get(memory, 0):
+        with suppress(OSError), atomic_path(memory) as temporary:
+            temporary.write_text(json.dumps(known), encoding="utf-8")
+        _kept[memory] = len(known)
 
 
 def _shape(tree: ast.Module) -> str:

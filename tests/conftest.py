@@ -5,5 +5,5 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent / "unit"))
+sys.path[:0] = [str(Path(__file__).parent / "unit"), str(Path(__file__).parent)]
 torch.set_num_threads(1)

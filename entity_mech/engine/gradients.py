@@ -111,4 +111,4 @@ def add_mlp(decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]) -> 
         return x
     w = decoder.layers[layer]
     normal = normed(x, w.norm_mlp, decoder.shape.norm_eps)
-    return x + _Mlp.apply(normal, w.gate_up, w.gate_up_bias, w.down, w.down_bias)  # type: ignore[no-untyped-call]
+    return x + _Mlp.apply(normal, w.gate_up, w.gate_up_bias, w.down, w.down_bias)  # type: ignore[no-any-return,no-untyped-call]

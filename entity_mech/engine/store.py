@@ -3,7 +3,7 @@
 A file has attributes (its provenance stamp) and groups. A group of head outputs holds `z`, float32, and its
 `roles`: either every head, [prompt, role, layer, head, d_head], or, when it has `heads`
 [chosen, (role, layer, head)], chosen heads only, [prompt, chosen, d_head]. Roles stand under their own names
-(`label`, not `previous_label`). Equal content gives equal bytes.
+(`label`, not `previous_label`). Equal content gives equal bytes. Chunks have checksums: a damaged one is no number.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,13 +20,14 @@ from jaxtyping import Float
 from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.errors import UserError
-from entity_mech.files import atomic_path
+from entity_mech.files import AGAIN, atomic_path
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
 from entity_mech.task.roles import ALIASES
 from entity_mech.task.tokens import TokenizedPrompts
 
 CHUNK_BYTES = 1 << 20
+CHECKED: dict[str, Any] = {"track_times": False, "fletcher32": True}  # reading a damaged chunk is an error
 Head = tuple[str, int, int]  # role, layer, head
 Rows = slice | np.ndarray | list[int]
 
@@ -55,10 +56,15 @@ def open_store(path: str | Path, expected: Mapping[str, str]) -> Iterator[h5py.F
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({error})") from error
+        raise UserError(f"{path}: not a readable HDF5 file ({error}). {AGAIN}") from error
     with file:
         check_stamp(file.attrs, expected, path)
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            if "filter returned failure" in str(error) or "can't read" in str(error).lower():
+                raise UserError(f"{path} is damaged ({error}). {AGAIN}") from error
+            raise
 
 
 def check_stamp(found: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
@@ -174,7 +180,7 @@ def _empty_dataset(group: h5py.Group, shape: tuple[int, ...]) -> h5py.Dataset:
     prompt = 4 * int(np.prod(shape[1:]))
     rows = max(1, min(shape[0], CHUNK_BYTES // max(prompt, 1)))
     inside = (1, *shape[2:]) if len(shape) == 5 and prompt > CHUNK_BYTES else shape[1:]
-    return group.create_dataset("z", shape, np.float32, chunks=(rows, *inside), track_times=False)
+    return group.create_dataset("z", shape, np.float32, chunks=(rows, *inside), **CHECKED)
 
 
 def store_head_outputs(
@@ -257,5 +263,5 @@ def store_means(decoder: Decoder, prompts: TokenizedPrompts, group: h5py.Group, 
                 total[:, layer] += summed.cpu().numpy()
     count = real.sum(0)
     mean = (total / np.maximum(count, 1)[:, None, None, None]).astype(np.float32)
-    group.create_dataset("mean", data=mean, chunks=(1, *mean.shape[1:]), track_times=False)
+    group.create_dataset("mean", data=mean, chunks=(1, *mean.shape[1:]), **CHECKED)
     group.create_dataset("count", data=count, track_times=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from entity_mech.errors import UserError
-from entity_mech.files import write_json
+from entity_mech.files import read_json, write_checked_json
 from entity_mech.task.roles import ALIASES
 
 HeadIndex = tuple[int, int]  # (layer, head)
@@ -144,13 +143,12 @@ def circuit_from_json(data: Mapping[str, Any]) -> Circuit:
 
 def write_circuit(path: str | Path, circuit: Circuit, **more: Any) -> None:
     """Write a circuit file: `model`, `groups`, and whatever else is given (threshold, provenance, ...)."""
-    write_json(path, {**circuit_to_json(circuit), **more})
+    write_checked_json(path, {**circuit_to_json(circuit), **more})
 
 
 def read_circuit(path: str | Path) -> Circuit:
     """Read a circuit file. Raises UserError when it is none."""
     try:
-        data = json.loads(Path(path).read_text())
-        return circuit_from_json(data)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        return circuit_from_json(read_json(path))
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not a circuit file: {error!r}") from error

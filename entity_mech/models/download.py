@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entity_mech.errors import UserError
-from entity_mech.files import write_json
+from entity_mech.files import write_checked_json
 from entity_mech.models.folders import weight_files
 
 # Configs, tokenizers and safetensors; never pickled checkpoints.
@@ -74,5 +74,5 @@ def download(
         raise UserError(f"{at} could not be downloaded: {error}") from None
     weight_files(folder)
     found = {"repo_id": repo_id, "revision": revision, "commit": folder.name, "folder": str(folder)}
-    write_json(out_json, found)
+    write_checked_json(out_json, found)
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entity_mech.errors import UserError
+from entity_mech.files import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -23,19 +24,6 @@ TOKENIZER_FILES = (
 # Keys of tokenizer_config.json that change which ids a text gets; the others (chat template, padding side) do
 # not.
 _ENCODING_KEYS = ("add_bos_token", "add_eos_token", "add_prefix_space", "legacy", "bos_token", "eos_token")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises UserError when it is missing or is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} should hold a JSON object")
-    return value
 
 
 def is_adapter(folder: Path) -> bool:

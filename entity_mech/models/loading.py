@@ -19,6 +19,7 @@ from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder, DecoderShape
 from entity_mech.models.folders import read_json
 from entity_mech.models.llama import DTYPES, LlamaSizes, size_differences
+from entity_mech.models.tensorfiles import StoredTensor, fingerprint, read_headers
 
 FORMAT = 1
 
@@ -122,6 +123,30 @@ def model_files(info: Mapping[str, Any], folder: Path) -> list[Path]:
     return paths
 
 
+def used_tensors(files: Sequence[Path], sizes: LlamaSizes) -> dict[str, StoredTensor]:
+    """The stored tensors that the engine reads, by name."""
+    stored = read_headers(files)
+    used = {name: stored[name] for name in sizes.tensors() if name in stored}
+    if "model.embed_tokens.weight" not in used and "lm_head.weight" in stored:
+        used["lm_head.weight"] = stored["lm_head.weight"]
+    return used
+
+
+def check_fingerprint(info: Mapping[str, Any], folder: Path) -> None:
+    """Raise UserError when the weights are no longer those that were prepared: changed, damaged, cut short.
+
+    Reads all of them once: about a second for 2 GB, of which loading then finds most in memory.
+    """
+    files = model_files(info, folder)
+    sizes = LlamaSizes(**{key: info[key] for key in LlamaSizes.__dataclass_fields__})
+    if fingerprint(used_tensors(files, sizes)) != info["fingerprint"]:
+        names = ", ".join(map(str, files))
+        raise UserError(
+            f"model {info['name']}: its weights ({names}) have changed since it was prepared. Put the right files "
+            f"there, or delete {folder / 'model.json'} to study the new ones, and run again"
+        )
+
+
 def build_decoder(
     info: Mapping[str, Any],
     folder: Path,
@@ -161,7 +186,9 @@ def load_decoder(
     """The weights of a prepared model on a device, in a dtype. They are not proven: `load_checked` does that.
 
     device: `auto`, `cpu`, `cuda`, `cuda:1`; dtype: `float32`, `float64`, `bfloat16`, `float16`. Raises
-    UserError when model.json, a file or a tensor is missing.
+    UserError when model.json, a file or a tensor is missing, or when the weights have changed.
     """
     model_json = Path(model_json)
-    return build_decoder(read_model(model_json), model_json.parent, device, dtype)
+    info = read_model(model_json)
+    check_fingerprint(info, model_json.parent)
+    return build_decoder(info, model_json.parent, device, dtype)

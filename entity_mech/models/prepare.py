@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from entity_mech.errors import UserError
-from entity_mech.files import atomic_path, write_json
+from entity_mech.files import atomic_path, write_checked_json
 from entity_mech.models.checks import check
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.folders import tokenizer_digest, weight_files
 from entity_mech.models.llama import ARCHITECTURE, LlamaSizes
-from entity_mech.models.loading import FORMAT, build_decoder, model_files, resolve_device
+from entity_mech.models.loading import FORMAT, build_decoder, model_files, resolve_device, used_tensors
 from entity_mech.models.merge import attach, changed_tensors, merge, tied
 from entity_mech.models.probe import TOLERANCE, check_probe, make_probe
 from entity_mech.models.sources import ModelSource, chain, tokenizer_source
@@ -78,7 +78,7 @@ def prepare_model(
     difference = check_probe(build_decoder(info, out_dir, device), info, run_logits)
     log(f"{source.name}: the engine's logits equal the model's own within {difference:.1g} of their spread")
     info["parity"] = {"difference": float(f"{difference:.2g}"), "allowed": TOLERANCE[torch.float32]}
-    write_json(out_dir / "model.json", info)
+    write_checked_json(out_dir / "model.json", info)
     return info
 
 
@@ -161,10 +161,7 @@ def _write_overlay(model: nn.Module, base_files: list[Path], out_dir: Path, sour
 def _weights(info: dict[str, Any], files: list[Path], base_files: list[Path]) -> dict[str, Any]:
     """Fingerprint, number of parameters, memory and stored dtype of the tensors that the engine reads."""
     sizes = LlamaSizes(**{key: info[key] for key in LlamaSizes.__dataclass_fields__})
-    stored = read_headers(files)
-    used = {name: stored[name] for name in sizes.tensors() if name in stored}
-    if "model.embed_tokens.weight" not in used:
-        used["lm_head.weight"] = stored["lm_head.weight"]
+    used = used_tensors(files, sizes)
     if sum(math.prod(tensor.shape) for tensor in used.values()) != sizes.parameters():
         raise UserError(f"model {info['name']}: its files do not hold the weights that its config.json describes")
     return {

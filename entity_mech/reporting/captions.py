@@ -79,13 +79,16 @@ CAPTIONS = {
     """,
     "patched_heads": """
         Accuracy on fresh pairs when the heads that a circuit's masks chose (rows) are patched from the source
-        prompt, in every model (columns). The circuit's own model is framed; grey: no head was chosen. The mean
-        over resamples; n is in the table; nothing is ablated; 95% intervals over scenes; seed {seed}.
+        prompt, in every model (columns). The circuit's own model is framed; grey: no head was chosen. n =
+        {patching[resamples]} resamples of {patching[pairs]} pairs; nothing is ablated; 95% intervals over
+        scenes, in the table; seed {seed}.
     """,
     "probes": """
-        Accuracy on the position pairs with one change to the source prompt each, when the position
-        transmitters' heads are patched. Where it stays as high as on the plain pairs, the change is not a part
-        of what position means. n is in the table; nothing is ablated; 95% intervals over scenes; seed {seed}.
+        Accuracy on the position pairs with one change to the source prompt each, when heads of the probed group
+        are patched: those that carry the position in each model, those of the base, and those that a mask
+        trained on the probe itself chose. Where it stays as high as on the plain pairs, the change is no part
+        of what position means. n = {probes[pairs][test]} pairs each; nothing is ablated; 95% intervals over
+        scenes; seed {seed}.
     """,
     "cmap": """
         Accuracy of one model when outputs of chosen heads are the other model's, on the same prompt: group by

@@ -206,7 +206,7 @@ def _figure(run: Path, stem: str, title: str, text: str) -> str:
 
 def _files(run: Path, skip: Sequence[str]) -> str:
     parts = ['<h2 id="files">Files</h2>']
-    top = [name for name in ("config.resolved.yaml", "findings.md", "findings.csv") if (run / name).is_file()]
+    top = [name for name in ("config.resolved.yaml", "findings.md") if (run / name).is_file()]
     parts.append(markup.file_list(top))
     for title, folder, pattern in (
         ("Tables", "tables", "*.csv"),

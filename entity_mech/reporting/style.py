@@ -154,7 +154,7 @@ def accuracy_axis(axes: Axes, which: str = "x", label: str = "accuracy") -> None
     """An axis from 0 to 1 with light grid lines."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-    (axes.set_xlim if which == "x" else axes.set_ylim)(0, 1.02)
+    (axes.set_xlim if which == "x" else axes.set_ylim)(0, 1.04)
     axis.grid(True)
     axis.set_label_text(label)
 

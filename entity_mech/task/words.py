@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from entity_mech.errors import UserError
-from entity_mech.files import write_json
+from entity_mech.files import read_json, write_checked_json
 
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 Dropped = dict[str, dict[str, str]]
@@ -64,10 +63,10 @@ def objects_of(given: str | Sequence[str]) -> tuple[str, ...]:
 
 def write_words(path: str | Path, words: Words) -> None:
     """Write words.json."""
-    write_json(path, asdict(words))
+    write_checked_json(path, asdict(words))
 
 
 def read_words(path: str | Path) -> Words:
     """Read words.json."""
-    found = json.loads(Path(path).read_text(encoding="utf-8"))
+    found = read_json(path)
     return Words(tuple(found["objects"]), tuple(found["labels"]), found["dropped"])

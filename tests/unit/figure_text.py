@@ -39,10 +39,10 @@ def placed_texts(figure: Figure) -> list[Placed]:
     return placed
 
 
-def overlaps(figure: Figure, slack: float = 1.5) -> list[tuple[str, str]]:
+def overlaps(texts: list[Placed], slack: float = 1.5) -> list[tuple[str, str]]:
     """Pairs of texts whose boxes cover each other by more than the slack (pixels at 100 dpi) both ways."""
     found = []
-    for one, other in combinations(placed_texts(figure), 2):
+    for one, other in combinations(texts, 2):
         wide = min(one[3], other[3]) - max(one[1], other[1])
         high = min(one[4], other[4]) - max(one[2], other[2])
         if wide > slack and high > slack:
@@ -50,11 +50,11 @@ def overlaps(figure: Figure, slack: float = 1.5) -> list[tuple[str, str]]:
     return found
 
 
-def cut_off(figure: Figure, slack: float = 1.0) -> list[str]:
+def cut_off(figure: Figure, texts: list[Placed], slack: float = 1.0) -> list[str]:
     """Texts that reach over the figure's edge."""
     width, height = figure.get_size_inches() * figure.dpi
     return [
         text
-        for text, left, bottom, right, top in placed_texts(figure)
+        for text, left, bottom, right, top in texts
         if left < -slack or bottom < -slack or right > width + slack or top > height + slack
     ]

@@ -69,9 +69,7 @@ def literal_circuit(
 
     def edit(layer: int, z: Tensor) -> Tensor:
         keep = torch.zeros(n_prompts, n_pos, z.shape[2], dtype=torch.bool)
-        for role in range(positions.shape[1]):
-            for prompt in range(n_prompts):
-                keep[prompt, positions[prompt, role]] = torch.as_tensor(mask[role, layer])
+        keep[np.arange(n_prompts)[:, None], positions] = torch.as_tensor(mask[:, layer])
         return torch.where(keep[..., None], z, means[:n_pos, layer][None])
 
     with edited_heads(model, edit):

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from reporting_tables import dcm
 
 from entity_mech.methods.attention_patterns import MEAN_COLUMNS, ROW_COLUMNS
 from entity_mech.methods.circuit_size import CURVE_COLUMNS, SUMMARY_COLUMNS
@@ -103,6 +104,13 @@ def patched_heads(study: Study, better: float = 0.1) -> pd.DataFrame:
                         what = (model, circuit, group.name, group.letter, desideratum, pairs, heads)
                         rows.append((*what, value, value - 0.02, value + 0.02, 0.01, 0.04, 5000, 10))
     return pd.DataFrame(rows, columns=PATCH_COLUMNS)
+
+
+def probe_masks(study: Study) -> pd.DataFrame:
+    """Masks of group B trained on each probe."""
+    table = dcm(study)
+    plain = table[(table["letter"] == "B") & (table["desideratum"] == PLAIN_PROBE)]
+    return pd.concat([plain.assign(desideratum=name) for name in (PLAIN_PROBE, *PROBES)], ignore_index=True)
 
 
 def cmap_inputs(study: Study) -> pd.DataFrame:

@@ -6,18 +6,24 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 # The package is importable also where it is not installed.
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from entity_mech.config_load import load_config
+from entity_mech.config_load import as_yaml, load_config
 from entity_mech.config_stages import STAGE_NAMES
 from entity_mech.errors import UserError
+from entity_mech.failures import summary
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
 from entity_mech.provenance import code_digest
 from entity_mech.reporting.study import study_values
+
+# Snakemake leaves the numbers inside `--config 'dcm={epochs: 3}'` as text.
+for name, value in workflow.config_settings.config.items():
+    update_config(config, {name: as_yaml(value)})
 
 try:
     CONFIG = load_config(config, source=", ".join(map(os.path.relpath, workflow.configfiles)))
@@ -99,7 +105,8 @@ def one_of(names):
 
 def code(rule):
     """Digest of a rule's script and of the package's code that it uses."""
-    return code_digest(ROOT / "workflow" / "scripts" / f"{rule}.py", root=ROOT)
+    script = ROOT / "workflow" / "scripts" / f"{rule}.py"
+    return code_digest(script, root=ROOT, memory=Path(".snakemake/code_digests.json"))
 
 
 def entries(names, *keys):
@@ -197,10 +204,10 @@ def minutes(base, per_gb):
 
 
 def gpu(wildcards):
-    """1 where a model runs on a card, else 0. `auto` means a card when this machine has a driver for one."""
+    """1 where a model runs on a card, else 0. `auto` means a card on a cluster, and here when there is a driver."""
     device = CONFIG.model(wildcards.model).device
     if device == "auto":
-        return int(shutil.which("nvidia-smi") is not None)
+        return int(workflow.non_local_exec or shutil.which("nvidia-smi") is not None)
     return int(device.startswith("cuda"))
 
 

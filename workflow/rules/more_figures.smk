@@ -164,6 +164,7 @@ rule draw_probes:
     """What position means."""
     input:
         results="<results>/tables/probes.csv",
+        masks="<results>/tables/probe_masks.csv",
     output:
         png=report(
             "<results>/figures/probes.png",

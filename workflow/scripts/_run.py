@@ -6,11 +6,12 @@ of a rule's code digest, because nothing here decides a result.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from entity_mech.provenance import peak_memory_mb, versions
 def job(snakemake: Any) -> Iterator[None]:
     """Send what the block prints to the rule's log, and end the script where the block raises UserError.
 
-    The message of a UserError stands in the log and on the terminal, without a traceback; another error leaves its
-    traceback in the log.
+    The message of a UserError, or of a disk that is full, stands in the log and on the terminal, without a traceback;
+    another error leaves its traceback in the log.
     """
     terminal = os.dup(2)
     path = Path(snakemake.log[0])
@@ -40,14 +41,31 @@ def job(snakemake: Any) -> Iterator[None]:
     try:
         set_up_torch(snakemake)
         yield
-    except UserError as error:
-        log(f"error: {error}")
-        os.write(terminal, f"{what}: {error}\n".encode())
+    except Exception as error:
+        message = told(error)
+        if message is None:
+            raise
+        os.write(terminal, f"{what}: {message}\n".encode())
+        log(f"error: {message}")
         sys.exit(1)
     finally:
-        memory = ", ".join(f"{amount:.0f} MB on {place}" for place, amount in peak_memory_mb().items())
-        log(f"{time.monotonic() - start:.1f} s, at most {memory}")
-        sys.stdout.flush()
+        with suppress(OSError):  # the disk may be full
+            memory = ", ".join(f"{amount:.0f} MB on {place}" for place, amount in peak_memory_mb().items())
+            log(f"{time.monotonic() - start:.1f} s, at most {memory}")
+            sys.stdout.flush()
+
+
+def told(error: Exception) -> str | None:
+    """What to tell a user: a UserError's message, or that the disk is full or read-only; None for other errors.
+
+    h5py and safetensors put the system's words into errors of their own.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+            return f"results cannot be written: {os.strerror(number)} ({error})"
+    return None
 
 
 def set_up_torch(snakemake: Any) -> None:

@@ -10,5 +10,6 @@ from entity_mech.reporting.style import save_drawing
 
 with job(snakemake):
     study = Study.from_dict(snakemake.params.study)
-    drawing = probes(study, read_table(snakemake.input.results), snakemake.params.letter)
+    results, masks = read_table(snakemake.input.results), read_table(snakemake.input.masks)
+    drawing = probes(study, results, snakemake.params.letter, masks)
     save_drawing(drawing, Path(snakemake.output.png).with_suffix(""), **snakemake.params.options)

@@ -66,7 +66,7 @@ def readme(card: dict[str, Any], seeds: list[dict[str, Any]]) -> str:
     name = card["name"]
     parts = [
         f"# tiny/{name}\n",
-        f"{card['kind'][0].upper()}{card['kind'][1:]}, trained by this project (`entity_mech/models/demo`). "
+        f"{card['kind'][0].upper()}{card['kind'][1:]}, made by this project (`entity_mech/models/demo`). "
         f"{ROLE_WORDS[name]}\n",
         architecture(),
         stage_table(card["stages"]) if name == "base" else fine_tune_words(card),
@@ -97,7 +97,8 @@ def stage_table(stages: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for stage in stages:
-        texts = ", ".join(f"{kind.replace('_', ' ')} {share:.0%}" for kind, share in stage["texts"].items())
+        shares = sorted(stage["texts"].items(), key=lambda item: (-item[1], item[0]))
+        texts = ", ".join(f"{kind.replace('_', ' ')} {share:.0%}" for kind, share in shares)
         boxes = f"{min(stage['boxes'])} to {max(stage['boxes'])}" if stage["boxes"] else "none"
         lines.append(
             f"| {stage['name']} | {boxes} | {texts} | {stage['learning_rate']:g} | {stage['steps']} "

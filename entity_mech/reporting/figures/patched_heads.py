@@ -2,7 +2,7 @@
 
 Input, one below the other over models: model, circuit, group, letter, desideratum (whose heads are patched), pairs
 (the desideratum itself, or a position probe), n_heads, accuracy, low, high, sd_resamples, none_accuracy, n,
-resamples.
+resamples. For the probes also the masks trained on them, a table like dcm's with the probe as `desideratum`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from entity_mech.reporting.style import (
 )
 
 PLAIN = "position"
+OWN, BASES, TRAINED = "own", "base", "trained"
 
 
 def patched_heads(study: Study, results: pd.DataFrame) -> Drawing:
@@ -74,21 +75,23 @@ def _square(axes: Axes, part: pd.DataFrame, circuits: list[str], models: list[st
     grid_axes(axes, len(models), len(circuits))
 
 
-def probes(study: Study, results: pd.DataFrame, letter: str = "B") -> Drawing:
-    """Accuracy of a group's position heads on pairs with a changed source prompt, own heads and the base's."""
-    table = results[(results["letter"] == letter) & (results["desideratum"] == PLAIN)]
-    table = beside(table, "probes", ["model", "circuit", "letter", "pairs"])
+def probes(study: Study, results: pd.DataFrame, letter: str = "B", masks: pd.DataFrame | None = None) -> Drawing:
+    """Accuracy of a group's position heads on pairs with a changed source prompt, own heads and the base's.
+
+    masks: results of masks that were trained on each probe; shown in a third panel.
+    """
+    table = _probe_table(study, results, letter, masks)
     models = in_order(table["model"], study.models)
     names = list(dict.fromkeys(table["pairs"]))
     names.sort(key=lambda name: name != PLAIN)
+    kinds = list(dict.fromkeys(table["heads"]))
+    titles = {OWN: "own position heads", BASES: "the base's position heads", TRAINED: "chosen on each probe"}
     with styled(study):
         figure = new_figure(7.0, 0.95 + len(names) * max(0.24, 0.07 * len(models)))
-        panels = figure.subplots(1, 2, sharex=True, sharey=True)
-        own, base = table["circuit"] == table["model"], table["circuit"] == study.base
-        titles = ("each model's own heads", f"the heads of {short_name(study.label(study.base), 18)}")
-        for axes, part, title in zip(panels, (table[own], table[base]), titles, strict=True):
-            _dots(axes, study, part, models, names)
-            axes.set_title(title)
+        panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, kind in zip(panels, kinds, strict=True):
+            _dots(axes, study, table[table["heads"] == kind], models, names)
+            axes.set_title(titles[kind])
         panels[0].set_yticks(range(len(names)), [_words(name) for name in names])
         panels[0].tick_params(axis="y", length=0)
         handles = model_handles(study, models, line=False)
@@ -97,6 +100,20 @@ def probes(study: Study, results: pd.DataFrame, letter: str = "B") -> Drawing:
             handles.append(Line2D([], [], **PUBLISHED, label="published"))
         legend_below(figure, handles)
     return Drawing(figure, table)
+
+
+def _probe_table(study: Study, results: pd.DataFrame, letter: str, masks: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows of all panels; `heads` says which."""
+    keys = ["model", "circuit", "letter", "pairs"]
+    patched = results[(results["letter"] == letter) & (results["desideratum"] == PLAIN)]
+    own, base = patched["circuit"] == patched["model"], patched["circuit"] == study.base
+    parts = [beside(patched[who].assign(heads=name), "probes", keys) for who, name in ((own, OWN), (base, BASES))]
+    if masks is not None:
+        trained = masks[(masks["letter"] == letter) & (masks["model"] == masks["circuit"])]
+        trained = trained.assign(pairs=trained["desideratum"], heads=TRAINED)
+        parts.append(beside(trained, "probe_masks", keys))
+    columns = [*keys, "heads", "n_heads", "accuracy", "low", "high", "none_accuracy", "n", "published"]
+    return pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
 
 
 def _words(name: str) -> str:

@@ -1,0 +1,169 @@
+"""Refined mode and plain attribution patching against the exact searches, on the models of a finished run.
+
+`python benchmarks/attribution.py results/tiny`: every model and every search, with the exact mode's receivers.
+Attribution patching is the gradient through both passes times the change of the sender's output.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+if __name__ == "__main__":
+    sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "unit")]
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+import yaml  # noqa: E402
+from timing import cpu_seconds  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids  # noqa: E402
+from entity_mech.engine.first_order import receiver_gradients  # noqa: E402
+from entity_mech.engine.load import load_checked  # noqa: E402
+from entity_mech.engine.ops import logits, mlp, split_qkv  # noqa: E402
+from entity_mech.engine.receivers import Receivers  # noqa: E402
+from entity_mech.engine.store import StoredHeads, read_head_outputs  # noqa: E402
+from entity_mech.methods.path_patching import (  # noqa: E402
+    Search,
+    answered_rightly,
+    ranking,
+    receivers_of,
+    score_table,
+    search_effects,
+)
+from entity_mech.methods.refined_search import RefinedOptions, refined_effects  # noqa: E402
+from entity_mech.models.decoder import Decoder  # noqa: E402
+from entity_mech.task.tokens import TokenizedPrompts, read_prompts  # noqa: E402
+
+
+def attribution_effects(
+    decoder: Decoder,
+    clean: CleanRun,
+    length: Tensor,
+    answer: Tensor,
+    pos: Tensor,
+    corrupted: Tensor,
+    receivers: Receivers | None,
+) -> Tensor:
+    """First-order relative change of the answer's probability in both passes, [sender, prompt]. Needs EVERYTHING."""
+    index, s = torch.arange(len(pos)), decoder.shape
+    z = torch.stack([layer[index, pos] for layer in clean.z], 1).clone().requires_grad_()
+    x, stop = clean.pre[0][index, pos], s.n_layers if receivers is None else receivers.last
+    gradients = {} if receivers is None else receiver_gradients(decoder, clean, length, answer, pos, receivers)
+    read: list[Tensor] = []
+    with torch.enable_grad():
+        for layer in range(stop + 1):
+            kinds = {} if receivers is None else receivers.layers.get(layer, {})
+            if kinds and layer:
+                made = dict(zip("qkv", split_qkv(decoder, layer, x), strict=True))
+                read += [(made[kind][:, heads] * gradients[layer, kind]).sum() for kind, heads in kinds.items()]
+            if layer < stop:
+                w = decoder.layers[layer]
+                x = x + F.linear(z[:, layer].flatten(1), w.out, w.out_bias)
+                x = x + mlp(decoder, layer, x)
+        if receivers is None:
+            read = [logits(decoder, x).log_softmax(-1).gather(1, answer[:, None]).sum()]
+        (slope,) = torch.autograd.grad(torch.stack(read).sum(), z)
+    return ((slope * (corrupted - z)).sum(-1).flatten(1).T).detach()
+
+
+@dataclass
+class Study:
+    """One model of a run: its prompts and stored head outputs."""
+
+    decoder: Decoder
+    prompts: TokenizedPrompts
+    stored: StoredHeads
+    rows: np.ndarray
+
+    def outputs(self, kind: str, role: str, rows: np.ndarray) -> np.ndarray:
+        return self.stored.every(role, rows)
+
+
+def compare(study: Study, search: Search, receivers: Receivers | None) -> tuple[dict[str, object], pd.DataFrame]:
+    """The three ways on one search; the table of the exact scores, from which later searches go on."""
+    decoder, n_heads = study.decoder, study.decoder.shape.n_heads
+    found: dict[str, np.ndarray] = {}
+    tables: dict[str, pd.DataFrame] = {}
+    args = (decoder, study.prompts, study.outputs)
+    k = max(search.receiver_heads, int(search.keep))
+    seconds: dict[str, float] = {}
+
+    def exact() -> None:
+        effects = search_effects(*args, search, receivers, ("corrupted",), len(study.rows), 65536, study.rows)
+        tables["exact"] = score_table(search, effects, n_heads)
+        found["exact"] = effects["corrupted"].relative.mean(1)
+
+    def refined() -> None:
+        if receivers is None:
+            found["refined"] = found["exact"]
+            return
+        options = RefinedOptions()
+        made = refined_effects(*args, search.token, receivers, k, study.rows, len(study.rows), 65536, options)
+        found["refined"] = made.relative.mean(1)
+        found["first_order"] = made.first_order.mean(1)
+        found["run"] = made.exact[: receivers.last * n_heads]
+
+    def attribution() -> None:
+        part = study.prompts.rows(study.rows)
+        clean = run_clean(decoder, to_ids(decoder, part.ids), EVERYTHING)
+        facts = (to_ids(decoder, x) for x in (part.length, part.answer, part.roles[search.token]))
+        z = torch.as_tensor(study.outputs("corrupted", search.token, study.rows))
+        found["attribution"] = attribution_effects(decoder, clean, *facts, z, receivers).mean(1).numpy()
+
+    for _ in range(2):
+        for work in (exact, refined, attribution):
+            seconds[work.__name__] = cpu_seconds(work)
+    below = len(found["exact"]) if receivers is None else receivers.last * n_heads
+    row: dict[str, object] = {"search": search.name, "senders": below, "k": k}
+    best = set(ranking(tables["exact"])[:k])
+    for way in ("first_order", "refined", "attribution"):
+        if way in found:
+            table = tables["exact"].assign(score=found[way])
+            row[f"{way}_rank_correlation"] = rank_correlation(found["exact"][:below], found[way][:below])
+            row[f"{way}_missed"] = len(best - set(ranking(table)[:k]))
+    row["run_exactly"] = float(found["run"].mean()) if "run" in found else 1.0
+    return row | {f"{name}_s": value for name, value in seconds.items()}, tables["exact"]
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's."""
+    return float(pd.Series(a).rank().corr(pd.Series(b).rank()))
+
+
+def measure_run(run: Path) -> pd.DataFrame:
+    """Every model and search of a finished run."""
+    config = yaml.safe_load((run / "config.resolved.yaml").read_text())
+    rows = []
+    for model in config["models"]:
+        folder = run / "models" / model["name"]
+        decoder = load_checked(folder / "model.json", "cpu", torch.float32)
+        tokens = next((run / "dataset" / "tokens").glob("*/discovery.h5"))
+        prompts = read_prompts(tokens, "clean")
+        with h5py.File(folder / "activations" / "discovery.h5") as file:
+            right = np.flatnonzero(answered_rightly(decoder, prompts, 64))
+            study = Study(decoder, prompts, read_head_outputs(file["corrupted"]), right)
+            done: dict[str, pd.DataFrame] = {}
+            for one in config["searches"]:
+                sources = tuple((r["search"], r["input"]) for r in one["receivers"] if r != "logits")
+                keep = one["keep"] if isinstance(one["keep"], int) else one["receiver_heads"]
+                search = Search(one["name"], one["letter"], one["token"], sources, one["receiver_heads"], keep)
+                receivers = receivers_of(search, done, decoder.shape.group)
+                row, done[search.name] = compare(study, search, receivers)
+                rows.append({"model": model["name"], **row})
+                print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("results/tiny"))
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "refined.csv")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    measure_run(given.run).to_csv(given.out, index=False, float_format="%.4g", lineterminator="\n")

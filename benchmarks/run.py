@@ -1,0 +1,98 @@
+"""Measures everything: tables to the terminal and to benchmarks/results, with their figures."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from patching import measure_circuits, measure_cmap, measure_dcm, with_eager
+from path_patching import measure_searches
+from plots import plot_ratios, plot_scaling
+from scaling import measure_scaling, peak_memory
+from shapes import SHAPES, Setting
+
+from entity_mech.engine.packed import PACKED
+
+HERE = Path(__file__).resolve().parent
+PARTS = ("searches", "circuits", "cmap", "dcm", "scaling", "memory")
+MEMORY_PROMPTS = (48, 192)
+
+
+def measure_shape(name: str, parts: list[str], quick: bool, show: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
+    """All rows of one shape. Large shapes get fewer prompts and runs, never another kind of work."""
+    large = name == "135M"
+    seconds = 0.3 if quick else 3.0
+    setting = Setting(SHAPES[name], 7)
+    jobs: dict[str, Callable[[], list[dict[str, object]]]] = {
+        "searches": lambda: measure_searches(setting, 2 if quick else 3, seconds),
+        "circuits": lambda: measure_circuits(
+            setting, 4 if quick or large else 16, 2 if quick or large else 3, seconds
+        ),
+        "cmap": lambda: [measure_cmap(setting, 8 if quick or large else 32, 2 if quick else 5, seconds)],
+        "dcm": lambda: measure_dcm(with_eager(setting), 1 if quick or large else 3, seconds),
+    }
+    tables = []
+    for part in parts:
+        if part in jobs:
+            table = pd.DataFrame(jobs[part]())
+            table.insert(0, "shape", name)
+            show(table)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def measure_memory(shape: str) -> pd.DataFrame:
+    """Peak memory of each stage at two numbers of prompts, beside the model's own."""
+    from memory_stages import STAGES
+
+    rows = [
+        {"shape": shape, "stage": stage, "prompts": n, "peak_mib": peak_memory(shape, n, stage)}
+        for stage in STAGES
+        for n in MEMORY_PROMPTS
+    ]
+    return pd.DataFrame(rows)
+
+
+def show(table: pd.DataFrame) -> None:
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep=""), flush=True)
+
+
+def write(table: pd.DataFrame, path: Path, keys: list[str]) -> pd.DataFrame:
+    """Write a table; rows that were measured before and not now stay as they were."""
+    if path.exists():
+        old = pd.read_csv(path)
+        new = set(map(tuple, table[keys].astype(str).to_numpy()))
+        kept = [tuple(row) not in new for row in old[keys].astype(str).to_numpy()]
+        table = pd.concat([old[kept], table], ignore_index=True)
+    table.to_csv(path, index=False, float_format="%.4g", lineterminator="\n")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--quick", action="store_true", help="fewer runs: a look, not a measurement")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plain", action="store_true", help="without packed weights, as torch multiplies by itself")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    PACKED.enabled = PACKED.enabled and not options.plain
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.shapes:
+        table = measure_shape(name, options.parts, options.quick, show)
+        PACKED.clear()
+        if len(table):
+            table = write(table, options.out / "bench.csv", ["shape", "what"])
+            plot_ratios(table, options.out / "bench.png")
+    if "scaling" in options.parts:
+        table = pd.DataFrame(measure_scaling(1 if options.quick else 3, options.quick))
+        show(table)
+        table.to_csv(options.out / "scaling.csv", index=False, float_format="%.4g", lineterminator="\n")
+        plot_scaling(table, options.out / "scaling.png")
+    if "memory" in options.parts:
+        table = pd.concat([measure_memory(name) for name in options.shapes], ignore_index=True)
+        show(table)
+        write(table, options.out / "memory.csv", ["shape", "stage", "prompts"])

@@ -1,0 +1,39 @@
+"""The study on SLURM without a fault: what was asked for, that nothing ran twice, and that a rerun does nothing."""
+
+from collections import Counter
+
+from study import WHOLE, Run, Study
+
+from entity_mech.rule_files import rules_by_kind
+
+LOCAL = {"write_config", "behaviour", "faithfulness", "dcm"}  # the stages' names are no jobs
+
+
+def test_every_job_ran_through_slurm_and_nothing_ran_twice(study: Study, whole_run: Run):
+    planned = whole_run.planned()
+    jobs = whole_run.jobs()
+    alone = Counter({rule: planned[rule] for rule in rules_by_kind()["model"] if planned[rule]})
+    groups = [job for job in jobs if job.rule not in alone]
+    assert alone.total() >= 9
+    assert Counter(job.rule for job in jobs if job.rule in alone) == alone
+    assert sorted(job.rule.split("_")[0] for job in groups) == ["dataset", "figures"]
+    assert set(planned) - LOCAL <= {rule for rules in rules_by_kind().values() for rule in rules}
+    assert {job.state for job in jobs} == {"COMPLETED"}
+    done = f"{planned.total()} of {planned.total()} steps (100%) done"
+    assert done in whole_run.text
+    for name in ("tables/faithfulness.csv", "tables/dcm.csv", "figures/circuits/base.png"):
+        assert study.path(name).is_file(), name
+
+
+def test_jobs_of_models_asked_for_a_card_and_others_for_none(whole_run: Run):
+    for job in whole_run.jobs():
+        runs_a_model = "_wildcards" in job.what
+        assert (job.gpus, job.partition) == ((1, "gpu") if runs_a_model else (0, "cpu")), job
+        assert job.minutes >= 10
+        assert job.memory_mb >= 1500
+
+
+def test_a_rerun_does_nothing(study: Study, whole_run: Run):
+    again = study.start(*WHOLE).expect()
+    assert "Nothing to be done" in again.text
+    assert not again.jobs()

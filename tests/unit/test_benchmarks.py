@@ -1,0 +1,85 @@
+"""The benchmark's own arithmetic, and a run of it on a tiny shape."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import least_flops
+from patching import GROUPS, draw_circuit, mask_of, measure_circuits, measure_cmap, measure_dcm
+from path_patching import measure_searches
+from plots import plot_ratios, plot_scaling
+from rows import verdict
+from scaling import slope
+from shapes import CHAIN, Setting, Shape
+from timing import take_turns
+
+from entity_mech.engine.receivers import Receivers
+
+TINY = Shape(layers=6, heads=4, kv_heads=2, d_model=32, d_head=8, d_mlp=48, vocab=211)
+
+
+@pytest.fixture(scope="module")
+def setting() -> Setting:
+    torch.set_num_threads(1)
+    return Setting(TINY, 7)
+
+
+def test_least_flops_by_hand():
+    s = Shape(layers=2, heads=1, kv_heads=1, d_model=4, d_head=4, d_mlp=8, vocab=10)
+    mlp = 2 * 3 * 4 * 8
+    # The logits: senders of layer 0 pass two MLPs, of layer 1 one; each is joined and unembedded.
+    assert least_flops.search(s, None, [5], 5) == 3 * mlp + 2 * 2 * 4 * 4 + 2 * 2 * 4 * 10
+    # One value receiver in layer 1, the sender one token before the last: only the last token matters there.
+    receivers = Receivers({1: {"v": [0]}})
+    first = mlp + 2 * 4 * 4 + 2 * 4 * 4
+    second = (2 * 4 * 4 + 2 * 1 * 4) + mlp + 2 * 4 * 10
+    assert least_flops.search(s, receivers, [4], 5) == first + second
+
+
+def test_searches_agree_with_the_literal_way_and_the_total_adds_up(setting):
+    table = pd.DataFrame(measure_searches(setting, n_literal=2, seconds=0.01))
+    assert table["what"].tolist() == ["clean and corrupted runs", *(f"search {g}" for g in CHAIN), "four searches"]
+    assert (table["gap"] < 5e-6).all()
+    assert table["engine_s"].iloc[-1] == pytest.approx(table["engine_s"].iloc[:-1].sum())
+    assert (table["ratio"] > 0).all()
+
+
+def test_other_stages_agree_with_the_literal_way(setting, tmp_path):
+    rows = measure_circuits(setting, n_prompts=2, n_literal=2, seconds=0.01)
+    rows += [measure_cmap(setting, n_prompts=2, n_literal=2, seconds=0.01, draws=2)]
+    rows += measure_dcm(setting, n_literal=1, seconds=0.01, batch=4)
+    table = pd.DataFrame(rows).assign(shape="tiny")
+    assert (table["gap"] < 1e-4).all()
+    assert set(table["what"]) >= {"50 circuits", "CMAP", *(f"pairs {g}" for g in GROUPS), "DCM step D"}
+    plot_ratios(table, tmp_path / "bench.png")
+    points = pd.DataFrame({"axis": ["heads"] * 2, "value": [4, 8], "engine_s": [1.0, 2.0], "slope": [1.0, 1.0]})
+    plot_scaling(points, tmp_path / "scaling.png")
+    assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir())
+
+
+def test_drawn_circuits_share_no_head_at_one_token():
+    import numpy as np
+
+    circuit = draw_circuit(TINY, np.random.default_rng(0))
+    assert list(circuit) == list(GROUPS)
+    assert mask_of(TINY, circuit).sum() == sum(map(len, circuit.values()))
+    assert all(circuit.values())
+
+
+def test_turns_count_what_they_should():
+    ran: list[str] = []
+    turns = take_turns(lambda: ran.append("fast"), [lambda: ran.append("slow")] * 3, lambda: 1.0, 0.0)
+    assert len(turns.slow) == 3
+    assert len(turns.fast) == 1
+    assert turns.sgemm == 1.0
+
+
+def test_slope_and_verdict():
+    assert slope([1.0, 2.0, 4.0], [3.0, 12.0, 48.0]) == pytest.approx(2)
+    assert [verdict("search D", r) for r in (10, 15, 20)] == ["missed", "pass", "excellent"]
+    assert verdict("CMAP", 3) == ""

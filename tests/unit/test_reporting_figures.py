@@ -1,0 +1,183 @@
+"""Figures: readable at any size of study, the same bytes twice, each beside its table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import reporting_tables as tables
+from figure_text import cut_off, overlaps, placed_texts
+from matplotlib.figure import Figure
+from reporting_gallery import LARGE, NAMES, SMALL, gallery
+
+from entity_mech.files import read_table
+from entity_mech.reporting.catalogue import FAMILIES
+from entity_mech.reporting.figures.accuracy import accuracy
+from entity_mech.reporting.figures.cmap import cmap_table
+from entity_mech.reporting.figures.dcm import dcm_curves
+from entity_mech.reporting.figures.faithfulness import faithfulness, faithfulness_table
+from entity_mech.reporting.figures.role_map import members
+from entity_mech.reporting.figures.score_maps import circuit_table, score_maps
+from entity_mech.reporting.style import save_drawing, short_name, wrap_name
+
+TINY = tables.make_study(4)
+CASES = {
+    "4 models of 4 x 4": gallery(TINY, 4, 4, SMALL),
+    "8 models of 32 x 32": gallery(tables.make_study(8), 32, 32, LARGE),
+    "the paper's": gallery(tables.make_study(names=tables.PAPER), 32, 32, {"A": 50, "B": 10, "C": 25, "D": 5}),
+    "2 models of 7 x 8": gallery(tables.make_study(2), 7, 8, {**SMALL, "C": 0}),
+}
+
+
+def test_gallery_has_every_family() -> None:
+    assert {family.name for family in FAMILIES} == set(NAMES) == set(CASES["2 models of 7 x 8"])
+
+
+def check_text(figure: Figure) -> None:
+    texts = placed_texts(figure)
+    assert overlaps(texts) == []
+    assert cut_off(figure, texts) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_does_not_overlap_in_a_large_study(name: str) -> None:
+    check_text(CASES["8 models of 32 x 32"][name]().figure)
+
+
+@pytest.mark.parametrize("name", ["path_patching", "circuits", "faithfulness", "role_map", "completeness", "cmap"])
+def test_text_does_not_overlap_in_the_tiny_family(name: str) -> None:
+    check_text(CASES["4 models of 4 x 4"][name]().figure)
+
+
+@pytest.mark.parametrize("name", ["behaviour", "faithfulness", "circuits", "overlap", "probes"])
+@pytest.mark.parametrize("case", ["the paper's", "2 models of 7 x 8"])
+def test_text_does_not_overlap_in_other_sizes(case: str, name: str) -> None:
+    check_text(CASES[case][name]().figure)
+
+
+def test_overlapping_and_cut_text_is_found() -> None:
+    figure = Figure(figsize=(2, 2))
+    figure.text(0.5, 0.5, "one")
+    figure.text(0.5, 0.52, "other")
+    figure.text(0.9, 0.9, "too long for the figure")
+    texts = placed_texts(figure)
+    assert overlaps(texts) == [("one", "other")]
+    assert cut_off(figure, texts) == ["too long for the figure"]
+
+
+@pytest.mark.parametrize(
+    "name", ["behaviour", "path_patching", "circuits", "faithfulness", "role_map", "dcm", "cmap", "attention"]
+)
+def test_drawn_twice_gives_the_same_bytes(name: str, tmp_path) -> None:
+    draw = CASES["2 models of 7 x 8"][name]
+    formats = ("png", "pdf") if name in ("behaviour", "circuits") else ("png",)
+    drawing = draw()
+    first = save_drawing(drawing, tmp_path / "one" / name, formats, 50)
+    second = save_drawing(draw(), tmp_path / "two" / name, formats, 50)
+    assert [path.suffix for path in first] == [*(f".{form}" for form in formats), ".csv"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+        assert not any(word in one.read_bytes() for word in (b"Software", b"CreationDate", b"Matplotlib"))
+    assert len(read_table(first[-1])) == len(drawing.table) > 0
+
+
+def test_a_model_and_a_group_keep_their_colours() -> None:
+    fewer, more = tables.make_study(3), tables.make_study(8)
+    for model in fewer.models:
+        assert fewer.model_color(model) == more.model_color(model)
+        assert fewer.model_marker(model) == more.model_marker(model)
+    assert len({more.model_color(model) for model in more.models}) == 8
+    assert len({more.model_marker(model) for model in more.models}) == 8
+    for group in more.groups:
+        assert more.group_color(group.name) == more.group_color(group.letter)
+
+
+def test_another_palette_is_used() -> None:
+    study = tables.make_study(3)
+    values = {"models": study.models, "base": study.base, "groups": [], "look": {"palette": "Set2"}}
+    other = type(study).from_dict(values)
+    assert other.model_color("chat") != study.model_color("chat")
+
+
+def test_published_accuracy_stands_beside_the_papers_models_alone() -> None:
+    paper = tables.make_study(names=tables.PAPER)
+    table = accuracy(paper, tables.behaviour(paper)).table
+    whole = table[table["metric"] == "accuracy"].set_index("model")["published"]
+    assert whole.to_dict() == {"llama-7b": 0.66, "vicuna-7b": 0.67, "goat-7b": 0.82, "float-7b": 0.82}
+    assert table.loc[table["metric"] != "accuracy", "published"].isna().all()
+    assert accuracy(TINY, tables.behaviour(TINY)).table["published"].isna().all()
+
+
+def test_faithfulness_table_takes_mean_and_spread_of_random_circuits() -> None:
+    study = tables.make_study(2)
+    results = tables.faithfulness(study)
+    mask = (results["model"] == "chat") & (results["circuit"] == "base") & (results["kind"] == "random")
+    results.loc[mask, "faithfulness"] = [0.1, 0.3] * 5
+    results.loc[mask, "accuracy"] = [0.0, 0.2] * 5
+    row = faithfulness_table(results).set_index(["circuit", "model"]).loc[("base", "chat")]
+    assert row["random_faithfulness"] == pytest.approx(0.2)
+    assert row["random_accuracy_sd"] == pytest.approx(np.std([0.0, 0.2] * 5, ddof=1))
+    assert row["ceiling_faithfulness"] == pytest.approx(1.01)
+    assert row["random_draws"] == 10
+
+
+def test_undefined_faithfulness_says_so() -> None:
+    study = tables.make_study(2)
+    results = tables.faithfulness(study)
+    broken = (results["model"] == "chat") & (results["kind"] == "circuit")
+    results.loc[broken, ["faithfulness", "faithfulness_low", "faithfulness_high"]] = np.nan
+    figure = faithfulness(study, results).figure
+    assert [text.get_text() for text in figure.axes[0].texts].count("undefined") == 2
+
+
+def test_score_maps_share_a_scale_with_their_null_and_mark_the_circuit() -> None:
+    scores = tables.path_patching(TINY, 4, 4, SMALL)
+    circuit = circuit_table(tables.circuit(TINY, scores, "base"))
+    drawing = score_maps(TINY, scores, circuit)
+    own = scores[scores["letter"] == "A"]
+    largest = own[["score", "null_score"]].abs().max().max()
+    for axes in drawing.figure.axes[:2]:
+        assert axes.images[0].get_clim() == pytest.approx((-largest, largest))
+    kept = drawing.table[drawing.table["kept"]]
+    assert len(kept) == circuit["kept"].sum() == 4 + 4 + 1 + 5
+    assert kept["candidate"].all()
+
+
+def test_cmap_table_has_controls_and_own_accuracies() -> None:
+    study = tables.make_study(names=tables.PAPER)
+    results = tables.cmap(study)
+    table = cmap_table(results).set_index(["donor", "target", "circuit", "part"])
+    row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A")]
+    drawn = results[
+        (results["donor"] == "goat-7b")
+        & (results["target"] == "llama-7b")
+        & (results["circuit"] == "goat-7b")
+        & (results["part"] == "A")
+        & (results["kind"] == "random")
+    ]
+    assert row["random_accuracy"] == pytest.approx(drawn["accuracy"].mean())
+    assert row["target_accuracy"] == pytest.approx(0.66)
+    assert row["donor_accuracy"] == pytest.approx(0.82)
+    assert row["published"] == 0.82
+    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A")]["published"])
+
+
+def test_training_steps_are_counted_over_epochs() -> None:
+    table = dcm_curves(TINY, tables.dcm_curves(TINY)).table
+    one = table[(table["model"] == "base") & (table["group"] == "value_fetcher") & (table["desideratum"] == "object")]
+    assert one["steps"].tolist() == list(range(len(one)))
+    assert one["loss"].is_monotonic_decreasing
+
+
+def test_sets_of_tokens_become_words() -> None:
+    assert members("label+last") == ({"label", "last"}, [])
+    assert members("previous_label") == ({"label"}, [])
+    assert members("other_labels+query") == ({"query_box", "query_label", "contains", "last"}, ["labels"])
+    roles, others = members("everything")
+    assert len(roles) == 11
+    assert others == ["all"]
+
+
+def test_long_names_are_broken_or_shortened() -> None:
+    assert wrap_name("LoRA fine-tune", 11) == "LoRA\nfine-tune"
+    assert all(len(line) <= 11 for line in wrap_name("averyveryverylongnamewithoutbreaks", 11).split("\n"))
+    assert short_name("short") == "short"
+    assert len(short_name("x" * 50, 22)) == 22

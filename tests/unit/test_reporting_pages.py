@@ -1,0 +1,212 @@
+"""Pages: every link leads to a file, nothing comes from a network, captions are filled in."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import jinja2
+import pandas as pd
+import pytest
+import reporting_tables as tables
+from docutils.core import publish_parts
+
+from entity_mech.config import Config
+from entity_mech.files import write_table
+from entity_mech.reporting.captions import CAPTIONS, caption, report_template
+from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
+from entity_mech.reporting.figures.score_maps import circuit_table
+from entity_mech.reporting.finding import findings_table
+from entity_mech.reporting.findings import QUESTIONS, find, findings_markdown
+from entity_mech.reporting.index_page import models_table, write_index
+from entity_mech.reporting.runs_page import write_runs
+from entity_mech.reporting.study import Study, study_values
+
+CONFIG = Config().model_dump()
+STUDY = tables.make_study(4)
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Links, images, anchors; fails where tags are not closed in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.open = path, []
+        self.links, self.images, self.ids, self.scripts = [], [], set(), 0
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes) -> None:
+        values = dict(attributes)
+        self.links += [values["href"]] if tag == "a" else []
+        self.images += [values["src"]] if tag == "img" else []
+        self.ids |= {values["id"]} if "id" in values else set()
+        self.scripts += tag == "script"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def missing(self) -> list[str]:
+        """Links and images that lead nowhere."""
+        found = []
+        for target in [*self.links, *self.images]:
+            path, _, anchor = target.partition("#")
+            if path and not (self.path.parent / unquote(path)).is_file():
+                found.append(target)
+            if not path and anchor not in self.ids:
+                found.append(target)
+        return found
+
+
+def run_tables(study: Study) -> dict[str, pd.DataFrame]:
+    circuits = []
+    for seed, model in enumerate(study.models):
+        scores = tables.path_patching(study, 4, 4, {"A": 5, "B": 4, "C": 1, "D": 6}, seed)
+        table = circuit_table(tables.circuit(study, scores, model))
+        table.insert(0, "model", model)
+        circuits.append(table)
+    return {
+        "behaviour": tables.behaviour(study),
+        "faithfulness": tables.faithfulness(study),
+        "dcm": tables.dcm(study),
+        "cmap": tables.cmap(study),
+        "circuits": pd.concat(circuits),
+    }
+
+
+def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
+    """A run's folder with (empty) figures, tables, logs and its pages."""
+    for family in FAMILIES:
+        for model in study.models if family.per_model else [""]:
+            for ending in ("png", "pdf", "csv"):
+                path = run / "figures" / f"{family.stem.format(model=model)}.{ending}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if family.name not in without:
+                    path.touch()
+    given = run_tables(study)
+    findings = find(study, given)
+    for name, table in {**given, "models": models_table(study, given, findings)}.items():
+        write_table(run / "tables" / f"{name}.csv", table)
+    write_table(run / "tables/findings.csv", findings_table(findings))
+    (run / "findings.md").write_text(findings_markdown(study, findings, run.name))
+    for name in ("config.resolved.yaml", "report.html", "logs/path_patch/base.log", "logs/write_index.log"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).touch()
+    write_index(run, study, {**CONFIG, "run": run.name}, given, skip=("write_index",))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    make_run(folder / "tiny", STUDY)
+    make_run(folder / "paper", tables.make_study(names=tables.PAPER), without=("attention", "knockout", "probes"))
+    write_runs(folder)
+    return folder
+
+
+def test_every_link_leads_to_a_file(results: Path) -> None:
+    for name in ("tiny/index.html", "paper/index.html", "index.html"):
+        assert Page(results / name).missing() == []
+
+
+def test_every_figure_is_shown_with_its_table(results: Path) -> None:
+    page = Page(results / "tiny/index.html")
+    pngs = sorted(path.relative_to(results / "tiny").as_posix() for path in (results / "tiny").rglob("*.png"))
+    assert sorted(page.images) == pngs
+    for png in pngs:
+        assert {png, png.replace(".png", ".pdf"), png.replace(".png", ".csv")} <= set(page.links)
+
+
+def test_a_copied_folder_works_by_itself(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "elsewhere")
+    page = Page(tmp_path / "elsewhere/index.html")
+    assert page.missing() == []
+    assert not any(target.startswith(("/", "..", "http")) for target in [*page.links, *page.images])
+
+
+def test_nothing_comes_from_a_network(results: Path) -> None:
+    for path in results.rglob("index.html"):
+        text = path.read_text()
+        assert not re.search(r"https?:|//\w|@import|url\(", text.replace("<!doctype html>", ""))
+        assert Page(path).scripts == 0
+
+
+def test_sections_without_figures_are_left_out(results: Path) -> None:
+    assert 'id="heads"' in (results / "tiny/index.html").read_text()
+    assert "heads" not in Page(results / "paper/index.html").ids
+
+
+def test_own_logs_are_left_out_and_others_are_there(results: Path) -> None:
+    links = Page(results / "tiny/index.html").links
+    assert "logs/path_patch/base.log" in links
+    assert not any("write_index" in target for target in links)
+
+
+def test_the_page_says_what_was_found(results: Path) -> None:
+    text = (results / "paper/index.html").read_text()
+    assert "published 0.66" in text
+    assert "Overlap of the circuits was left out of this run." in text
+    assert "{" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+
+
+def test_runs_stand_side_by_side(results: Path) -> None:
+    page = Page(results / "index.html")
+    assert page.links == ["paper/index.html", "tiny/index.html"]
+    assert "goat-7b" in (results / "index.html").read_text()
+
+
+def test_written_twice_gives_the_same_bytes(results: Path) -> None:
+    first = (results / "tiny/index.html").read_bytes()
+    write_index(results / "tiny", STUDY, {**CONFIG, "run": "tiny"}, run_tables(STUDY), skip=("write_index",))
+    assert (results / "tiny/index.html").read_bytes() == first
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    values = {"models": ["a", "b"], "base": "a", "labels": {"a": "<i>&", "b": "b"}, "groups": []}
+    study = Study.from_dict(values)
+    given = {"behaviour": tables.behaviour(study), "faithfulness": tables.faithfulness(study)}
+    given["circuits"] = pd.DataFrame(columns=["model", "letter", "kept"])
+    write_index(tmp_path, study, {**CONFIG, "run": "odd"}, given, report=False)
+    text = (tmp_path / "index.html").read_text()
+    assert "&lt;i&gt;&amp;" in text
+    assert "<i>" not in text
+
+
+def test_captions_state_n_ablation_seed_and_interval() -> None:
+    assert set(CAPTIONS) == set(BY_NAME)
+    for name in CAPTIONS:
+        text = caption(name, {**CONFIG, "seed": 12345})
+        assert "{" not in text
+        assert "seed 12345" in text
+        assert re.search(r"\bn = \d+", text)
+        assert "ablat" in text or name == "overlap"
+        assert "interval" in text
+
+
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_report_captions_render_to_the_same_words(name: str) -> None:
+    class Job:
+        config = CONFIG
+
+    text = jinja2.Template(report_template(name)).render(snakemake=Job())
+    assert " ".join(text.split()) == caption(name, CONFIG)
+    html = publish_parts(text, writer="html", settings_overrides={"report_level": 1, "halt_level": 1})["body"]
+    assert html.strip().startswith("<p>")
+
+
+def test_every_question_has_its_section() -> None:
+    assert set(ANSWERS.values()) == set(QUESTIONS)
+    assert set(ANSWERS) <= set(SECTIONS)
+    assert {family.section for family in FAMILIES} == set(SECTIONS)
+
+
+def test_study_from_a_config() -> None:
+    study = Study.from_dict(study_values(Config()))
+    assert study.base == "base"
+    assert study.label("chat") == "chat (control)"
+    assert study.group("A").receivers == ()
+    assert ("value_fetcher", "k") in study.group("D").receivers
