@@ -319,9 +319,15 @@ class Config(Section):
     models: list[Model] = key(
         tiny_models,
         "The models. Those fine-tuned from the study's base are compared with it across models (CMAP); "
-        "every circuit is measured on every model.",
+        "every circuit is measured on every model, or as `cross_models` says.",
         cost="time of every stage; faithfulness grows with the square",
         min_length=1,
+    )
+    cross_models: Literal["all", "base"] = key(
+        "all",
+        "Whose circuits are measured on which model: all on all, or the study's base on each, each on the base, and "
+        "each on itself.",
+        cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models; base: three a model",
     )
     task: Task = key(Task, "Scenes and prompts.")
     prompts: Prompts = key(Prompts, "How many prompts of each split. Every scene is asked for each of its boxes.")
@@ -354,6 +360,14 @@ class Config(Section):
     def fine_tuned(self) -> list[str]:
         """Names of the models that were fine-tuned from the study's base, directly or in steps."""
         return [model.name for model in self.models if self.base in self._bases(model.name)]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """(model, circuit) names: which circuits are measured on which models."""
+        names = [model.name for model in self.models]
+        near = [(model, circuit) for model in names for circuit in names]
+        if self.cross_models == "base":
+            near = [(model, circuit) for model, circuit in near if model == circuit or self.base in (model, circuit)]
+        return near
 
     def _bases(self, name: str) -> list[str]:
         base = self.model(name).base

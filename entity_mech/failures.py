@@ -9,12 +9,11 @@ from pathlib import Path
 # A job alone, and a job of a group, which says so inside the group's block.
 _FAILED = re.compile(
     r"^(?:Error in rule (?P<rule>\w+):\n|        rule (?P<inner>\w+):\n)"
-    r"(?:(?!\n).*\n)*?\s+jobid: (?P<job>\S+)\n"
-    r"(?P<rest>(?:\s{4,}\S.*\n)*)",
+    r"(?: +message: .*\n)? +jobid: (?P<job>\S+)\n"
+    r"(?P<rest>(?: {4,}(?!rule \w+:\n)\S.*\n)*)",
     re.MULTILINE,
 )
 _LOG = re.compile(r"^\s+log: (\S+)", re.MULTILINE)
-_SLURM_LOG = re.compile(r"^\s+slurm_logfile: (\S+)|SLURM job '\d+' failed.*?log file: (\S+)", re.MULTILINE)
 _DONE = re.compile(r"^Finished jobid: (\S+)", re.MULTILINE)
 TROUBLE = ("error:", "Traceback (most recent call last)")
 

@@ -78,13 +78,22 @@ def _share(row: pd.Series) -> Estimate:
 def _own_circuit(study: Study, row: pd.Series) -> Finding:
     """How much of its own model a circuit carries, beside the ceiling of its tokens and random circuits."""
     share, model = _share(row), str(row["model"])
-    sentence = f"The circuit of {study.label(model)} ({int(row['heads'])} heads) carries {share} of its accuracy"
-    if pd.notna(row["ceiling_faithfulness"]):
-        sentence += f"; all heads at the same tokens carry {row['ceiling_faithfulness']:.2f}"
-    if row["random_draws"]:
-        sentence += f", random circuits of its size {row['random_faithfulness']:.2f}"
+    circuit = f"The circuit of {study.label(model)} ({heads_in_words(row['heads'])})"
+    if np.isnan(share.value):
+        sentence = f"{circuit} has no share of its accuracy, which is 0"
+    else:
+        sentence = f"{circuit} carries {share} of its accuracy"
+        if pd.notna(row["ceiling_faithfulness"]):
+            sentence += f"; all heads at the same tokens carry {row['ceiling_faithfulness']:.2f}"
+        if pd.notna(row["random_faithfulness"]):
+            sentence += f", random circuits of its size {row['random_faithfulness']:.2f}"
     known = row["published_faithfulness"]
     return Finding("same_circuit", model, "own circuit", sentence + ".", "", share, known, "faithfulness")
+
+
+def heads_in_words(count: float) -> str:
+    """`1 head`, `2 heads`."""
+    return f"{int(count)} head{'' if int(count) == 1 else 's'}"
 
 
 def circuit_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
@@ -100,7 +109,10 @@ def circuit_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
     behind = minus(_accuracy(own), _accuracy(theirs))
     opening = f"The circuit of {base} carries {share} of the accuracy of {name}"
     whole = f"{opening}; the circuit of {name} carries {_share(own)}"
-    if not share.known or share.low <= random:
+    if np.isnan(share.value):
+        whole = f"The circuits of {base} and {name} have no share of the accuracy of {name}, which is 0"
+        answer, end = NOT_SHOWN, ""
+    elif not share.known or share.low <= random:
         answer, end = NOT_SHOWN, f"; more than the best random circuit of its size ({random:.2f}) is not shown"
     elif behind.above_zero:
         answer, end = PARTLY, f", {behind.signed()} in accuracy: {base}'s circuit is a part of what {name} uses"

@@ -137,11 +137,14 @@ def _target(cmap: pd.DataFrame, base: str, model: str) -> Estimate:
 
 def _one_part(study: Study, cmap: pd.DataFrame, row: pd.Series, target: Estimate, gain: Estimate) -> Finding:
     patched = estimate(row, "accuracy")
+    if not row["n_heads"]:
+        who, what = study.label(str(row["donor"])), _part_name(study, str(row["part"]))
+        text = f"There is nothing to patch: {who} has no heads in {what}."
+        return Finding("improved", str(row["model"]), str(row["part"]), text, EMPTY, source="cmap")
     paired = "gain" in row and pd.notna(row["gain"])
     more = estimate(row, "gain", "gain_low", "gain_high") if paired else minus(patched, target)
-    names = {UNION: "the four groups together", WHOLE: "the whole circuit"}
     part = str(row["part"])
-    what = names.get(part) or f"group {study.group(part).title}"
+    what = _part_name(study, part)
     same = (cmap["donor"] == row["donor"]) & (cmap["target"] == row["target"]) & (cmap["kind"] == "random")
     drawn = cmap[same & (cmap["circuit"] == row["circuit"]) & (cmap["part"] == part)]["accuracy"]
     best = float(drawn.max()) if len(drawn) else -np.inf
@@ -160,6 +163,11 @@ def _one_part(study: Study, cmap: pd.DataFrame, row: pd.Series, target: Estimate
     note = " (no head was chosen: the whole group)" if str(row["fallback"]).lower() in ("true", "1") else ""
     sentence = f"{opening}{how}{control}{note}."
     return Finding("improved", str(row["model"]), part, sentence, answer, patched, float(row["published"]), "cmap")
+
+
+def _part_name(study: Study, part: str) -> str:
+    names = {UNION: "the groups together", WHOLE: "the whole circuit"}
+    return names.get(part) or f"group {study.group(part).title}"
 
 
 def _share(row: pd.Series, more: Estimate, gain: Estimate) -> Estimate:

@@ -1,7 +1,6 @@
 """The small study, run once without a fault."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from local_study import LocalStudy
@@ -16,7 +15,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> LocalStudy:
 
 
 @pytest.fixture
-def study(undisturbed: LocalStudy, tmp_path: Path) -> LocalStudy:
-    """A copy of the finished run, with its dates, for a test to damage."""
-    shutil.copytree(undisturbed.folder, tmp_path / "study")
-    return LocalStudy(tmp_path / "study")
+def study(undisturbed: LocalStudy, tmp_path_factory: pytest.TempPathFactory) -> LocalStudy:
+    """A copy of the finished run, with its dates, for a test to damage. As deep as the first: paths are relative."""
+    folder = tmp_path_factory.mktemp("study")
+    shutil.copytree(undisturbed.folder, folder, dirs_exist_ok=True)
+    return LocalStudy(folder)

@@ -4,7 +4,6 @@ import os
 import random
 import re
 import time
-from pathlib import Path
 
 from local_study import LocalStudy, kill, wait_until
 
@@ -21,9 +20,9 @@ def total(said: str) -> int:
     return int(re.search(r"^total +(\d+)$", said, re.MULTILINE)[1])
 
 
-def test_a_study_killed_at_random_moments_ends_with_the_same_files(undisturbed: LocalStudy, tmp_path: Path):
+def test_a_study_killed_at_random_moments_ends_with_the_same_files(undisturbed: LocalStudy, tmp_path_factory):
     chance = random.Random(SEED)
-    study, expected = LocalStudy(tmp_path), undisturbed.results()
+    study, expected = LocalStudy(tmp_path_factory.mktemp("killed")), undisturbed.results()
     shares = sorted(chance.uniform(0, 0.95) for _ in range(MOMENTS))
     whole = total(undisturbed.said())
     done = 0

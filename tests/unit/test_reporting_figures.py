@@ -136,6 +136,8 @@ def test_score_maps_share_a_scale_with_their_null_and_mark_the_circuit() -> None
     largest = own[["score", "null_score"]].abs().max().max()
     for axes in drawing.figure.axes[:2]:
         assert axes.images[0].get_clim() == pytest.approx((-largest, largest))
+    derived = score_maps(TINY, scores.drop(columns="candidate"), circuit).table
+    assert (derived["candidate"] == scores["candidate"]).all()
     kept = drawing.table[drawing.table["kept"]]
     assert len(kept) == circuit["kept"].sum() == 4 + 4 + 1 + 5
     assert kept["candidate"].all()

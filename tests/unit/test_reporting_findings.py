@@ -178,6 +178,24 @@ def test_paired_change_in_the_table_is_used() -> None:
     assert about(find(TWO, given), "improved", "chat", "A").answer == "not shown"
 
 
+def test_a_group_without_heads_improves_nothing() -> None:
+    given = issue_2_tables(TWO, {"base": 0.66, "chat": 0.82})
+    given["cmap"].loc[given["cmap"]["part"] == "C", "n_heads"] = 0
+    found = about(find(TWO, given), "improved", "chat", "C")
+    assert found.sentence == "There is nothing to patch: chat (control) has no heads in group C position detector."
+
+
+def test_a_model_that_is_never_right_has_undefined_shares() -> None:
+    given = issue_2_tables(TWO, {"base": 0.66, "chat": 0.0})
+    where = given["faithfulness"]["model"] == "chat"
+    given["faithfulness"].loc[where, ["faithfulness", "faithfulness_low", "faithfulness_high"]] = np.nan
+    findings = find(TWO, given)
+    assert about(findings, "same_circuit", "chat", "base circuit").answer == "not shown"
+    text = findings_markdown(TWO, findings, "tiny")
+    assert "nan" not in text
+    assert "have no share of the accuracy of chat (control), which is 0" in text
+
+
 def test_no_gain_is_not_shared_out() -> None:
     given = issue_2_tables(TWO, {"base": 0.66, "chat": 0.67})
     findings = find(TWO, given)

@@ -198,6 +198,14 @@ def test_report_captions_render_to_the_same_words(name: str) -> None:
     assert html.strip().startswith("<p>")
 
 
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_report_captions_are_the_written_ones(name: str) -> None:
+    written = Path(__file__).parents[2] / "workflow" / "report" / f"{name}.rst"
+    assert written.read_text() == report_template(name), (
+        "run: python -m entity_mech.reporting.captions workflow/report"
+    )
+
+
 def test_every_question_has_its_section() -> None:
     assert set(ANSWERS.values()) == set(QUESTIONS)
     assert set(ANSWERS) <= set(SECTIONS)

@@ -49,9 +49,7 @@ ENVIRONMENT = "../../environment.yml"
 MERGED = {
     "path_patching": [(model, f"<results>/models/{model}/path_patching.csv") for model in MODELS],
     "significance": [(model, f"<results>/models/{model}/significance.csv") for model in MODELS],
-    "faithfulness": [
-        (model, f"<results>/faithfulness/{model}/{circuit}.csv") for model in MODELS for circuit in MODELS
-    ],
+    "faithfulness": [(model, f"<results>/faithfulness/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()],
     "dcm": [(model, f"<results>/dcm/{model}.csv") for model in MODELS],
     "dcm_curves": [(model, f"<results>/dcm/{model}_curves.csv") for model in MODELS],
     "dcm_heads": [(model, f"<results>/dcm/{model}_heads.csv") for model in MODELS],
@@ -80,7 +78,7 @@ for stage in STAGES:
         MERGED[table] = [(model, f"<results>/{file.format(model=model)}.csv") for model in MODELS]
 if "patched_heads" in STAGES:
     MERGED["patched_heads"] = [
-        (model, f"<results>/patched_heads/{model}/{circuit}.csv") for model in MODELS for circuit in MODELS
+        (model, f"<results>/patched_heads/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()
     ]
 if "cmap_inputs" in STAGES:
     MERGED["cmap_inputs"] = [(model, f"<results>/cmap_inputs/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]

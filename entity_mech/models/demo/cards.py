@@ -143,23 +143,22 @@ def accuracy_words(card: dict[str, Any]) -> str:
 
 
 def seed_table(seeds: list[dict[str, Any]], shipped: int) -> str:
-    """What other seeds gave, and why this one ships."""
+    """What the bases of other seeds can do, and why this one ships."""
     lines = [
         "## Seeds tried\n",
-        "| seed | base | its worst segment | through two tokens | chat | lora | full | steps |",
-        "|---|---|---|---|---|---|---|---|",
+        "| seed | steps | 7-box accuracy | worst segment | through the two tokens' heads alone |",
+        "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['seed']}{' (ships)' if row['seed'] == shipped else ''} | {row['base']:.3f} | "
-        f"{row['worst_segment']:.2f} | {row['two_tokens']:.3f} | {row['chat']:.3f} | {row['lora']:.3f} | "
-        f"{row['full']:.3f} | {row['steps']} |"
+        f"| {row['seed']}{' (ships)' if row['seed'] == shipped else ''} | {row['steps']} | {row['accuracy']:.3f} | "
+        f"{row['worst_segment']:.2f} | {row['two_tokens']:.3f} |"
         for row in seeds
     ]
     lines.append(
         "\nThe seed that ships is the one whose base answers every segment well enough (.3 was asked for) and whose "
         "accuracy passes through the heads at the last token and at the queried segment's label, where the study "
-        "looks. A base that scores about 0 'through two tokens' takes the object from another token, such as the "
-        "comma after the label.\n"
+        "looks. A base that scores about 0 in the last column takes the object from another token: seed 1's, from "
+        "the comma or full stop after the label.\n"
     )
     return "\n".join(lines)
 
@@ -192,15 +191,14 @@ def write_cards(family: Path, cards: dict[str, dict[str, Any]]) -> None:
 
 
 def seed_row(family: Path) -> dict[str, Any]:
-    """The numbers of one family for the table of seeds."""
-    cards = {name: read_card(family / name) for name in MODELS}
-    base = cards["base"]
+    """The numbers of one family's base for the table of seeds."""
+    base = read_card(family / "base")
     return {
         "seed": base["seed"],
         "steps": base["steps"],
+        "accuracy": base["accuracy"],
         "worst_segment": min(base["accuracy_by_segment"]),
         "two_tokens": base["accuracy_through_last_and_previous_label"],
-        **{name: card["accuracy"] for name, card in cards.items()},
     }
 
 

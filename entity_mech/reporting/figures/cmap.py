@@ -62,8 +62,8 @@ def cmap(study: Study, results: pd.DataFrame) -> Drawing:
 
 def _panel(axes: Axes, study: Study, rows: pd.DataFrame, draws: Draws) -> None:
     parts = in_order(rows["part"], [*study.letters, UNION, WHOLE])
-    for place, part in enumerate(parts):
-        color: Any = COLORS.get(part) or study.group_color(part)
-        draw_bars(axes, place, rows[rows["part"] == part], draws, ["part"], color, study.base)
+    colors: dict[str, Any] = {part: COLORS.get(part) or study.group_color(part) for part in parts}
+    placed = rows.assign(x=rows["part"].map(parts.index), color=rows["part"].map(colors))
+    draw_bars(axes, placed, draws, ["part"], study.base)
     axes.set_xticks(range(len(parts)), [NAMES.get(part, part) for part in parts])
     finish(axes, study, rows.iloc[0])

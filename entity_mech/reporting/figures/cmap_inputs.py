@@ -61,14 +61,12 @@ def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) ->
 
 
 def _panel(axes: Axes, study: Study, rows: pd.DataFrame, draws: Draws) -> None:
-    places, names = [], []
-    for block, part in enumerate(in_order(rows["part"], study.letters)):
-        for place, name in enumerate(in_order(rows["input"], INPUTS)):
-            x = block * (len(INPUTS) + 0.8) + place
-            own = rows[(rows["part"] == part) & (rows["input"] == name)]
-            if not own.empty:
-                draw_bars(axes, x, own, draws, ["part", "input"], study.group_color(part), study.base)
-            places.append(x)
-            names.append(name)
-    axes.set_xticks(places, names)
+    bars = [(part, name) for part in in_order(rows["part"], study.letters) for name in INPUTS]
+    bars = [bar for bar in bars if bar in set(zip(rows["part"], rows["input"], strict=True))]
+    parts = list(dict.fromkeys(part for part, _ in bars))
+    place = {bar: i + 0.8 * parts.index(bar[0]) for i, bar in enumerate(bars)}
+    at = [place[bar] for bar in zip(rows["part"], rows["input"], strict=True)]
+    placed = rows.assign(x=at, color=rows["part"].map(study.group_color))
+    draw_bars(axes, placed, draws, ["part", "input"], study.base)
+    axes.set_xticks(list(place.values()), [name for _, name in bars])
     finish(axes, study, rows.iloc[0])

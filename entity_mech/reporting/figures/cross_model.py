@@ -14,7 +14,6 @@ from entity_mech.reporting.style import (
     FAINT,
     PUBLISHED,
     SMALL,
-    Real,
     accuracy_axis,
     is_true,
     points,
@@ -45,26 +44,29 @@ def into_base(table: pd.DataFrame) -> pd.Series:
     return table["target"] == table["base"]
 
 
-def draw_bars(axes: Axes, x: Real, rows: pd.DataFrame, draws: Draws, keys: list[str], color: Any, base: str) -> None:
-    """Bars side by side around x, one a circuit that the heads are from, with interval and random draws."""
-    circuits = in_order(rows["circuit"], [str(rows["model"].iloc[0]), base])
+def draw_bars(axes: Axes, rows: pd.DataFrame, draws: Draws, keys: list[str], base: str) -> None:
+    """Bars with intervals and random draws, side by side where heads of two circuits were patched.
+
+    rows: one panel's, with columns `x` (the place of the bars) and `color`. keys: columns that name a bar.
+    """
+    circuits = in_order(rows["circuit"].unique(), [str(rows["model"].iloc[0]), base])
     width = 0.8 / len(circuits)
     for side, circuit in enumerate(circuits):
         own = rows[rows["circuit"] == circuit]
-        at = x + (side - (len(circuits) - 1) / 2) * width
+        at = own["x"] + (side - (len(circuits) - 1) / 2) * width
         hatched = circuit == base
-        style: dict[str, Any] = {"fc": color, "ec": color}
-        if hatched:
-            style |= {"fc": "white", "hatch": "////"}
-        axes.bar(at, own["accuracy"].iloc[0], width=width * 0.9, lw=0.8, **style)
+        colors = list(own["color"])
+        style: dict[str, Any] = {"color": "white", "hatch": "////"} if hatched else {"color": colors}
+        axes.bar(at, own["accuracy"], width=width * 0.9, lw=0.8, edgecolor=colors, **style)
         error = whiskers(own["accuracy"], own["low"], own["high"])
-        axes.errorbar([at], own["accuracy"], yerr=error, color="black", lw=0.8)
-        drawn = draws.get(tuple(own.iloc[0][["donor", "target", "circuit", *keys]]), [])
-        axes.plot([at] * len(drawn), drawn, ls="none", zorder=5, **DRAW)
-        axes.plot([at], own["published"], **PUBLISHED)
-        if is_true(own["fallback"]).iloc[0]:
+        axes.errorbar(at, own["accuracy"], yerr=error, color="black", lw=0.8, ls="none")
+        found = [draws.get(tuple(key), []) for key in own[["donor", "target", "circuit", *keys]].to_numpy()]
+        places = [x for x, values in zip(at, found, strict=True) for _ in values]
+        axes.plot(places, [value for values in found for value in values], ls="none", zorder=5, **DRAW)
+        axes.plot(at, own["published"], **PUBLISHED)
+        for x in at[is_true(own["fallback"])]:
             dark = "black" if hatched else "white"
-            axes.text(at, 0.03, "*", ha="center", fontsize=points(SMALL), color=dark, zorder=7)
+            axes.text(x, 0.03, "*", ha="center", fontsize=points(SMALL), color=dark, zorder=7)
 
 
 def random_draws(results: pd.DataFrame, keys: list[str]) -> Draws:

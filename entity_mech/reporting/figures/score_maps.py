@@ -1,8 +1,8 @@
 """Layer-by-head maps of each search beside their null.
 
-Input, models/{model}/path_patching.csv: search, letter, token, layer, head, score, null_score, receiver,
-candidate (one row a search and head); and the model's circuit as `circuit_table` gives it (search,
-layer, head, kept).
+Input, models/{model}/path_patching.csv: search, letter, token, layer, head, score, null_score, receiver
+(one row a search and head); and the model's circuit as `circuit_table` gives it (search, layer, head, kept: every
+candidate).
 """
 
 from __future__ import annotations
@@ -93,11 +93,14 @@ def score_maps(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | None 
 
 
 def _with_kept(scores: pd.DataFrame, circuit: pd.DataFrame | None) -> pd.DataFrame:
-    if circuit is None:
-        return scores.assign(kept=False)
-    kept = circuit.loc[is_true(circuit["kept"]), ["search", "layer", "head"]].assign(kept=True)
-    table = scores.merge(kept, on=["search", "layer", "head"], how="left")
-    return table.assign(kept=table["kept"].notna())
+    """The scores with `kept`, and `candidate` where it is not there; both False without a circuit."""
+    keys = ["search", "layer", "head"]
+    listed = pd.DataFrame(columns=[*keys, "kept"]) if circuit is None else circuit[[*keys, "kept"]]
+    kept = set(listed.loc[is_true(listed["kept"]), keys].itertuples(index=False, name=None))
+    among = set(listed[keys].itertuples(index=False, name=None))
+    own = list(scores[keys].itertuples(index=False, name=None))
+    table = scores.assign(kept=[head in kept for head in own])
+    return table if "candidate" in table else table.assign(candidate=[head in among for head in own])
 
 
 def _map(axes: Axes, own: pd.DataFrame, column: str, shape: tuple[int, int], limit: float, colormap: str) -> Any:
