@@ -4,6 +4,7 @@
 # make slurm-test     the study on a real SLURM that starts on this machine (root and Debian's packages; ten minutes at most)
 # make faults         the study killed at ten random moments, and the other faults of one machine
 # make cluster        a study on a SLURM cluster: make cluster CONFIG=config/paper.yaml; see docs/clusters.md
+# make docs           the default study, its figures and findings copied into docs/
 # make demo-models    train the shipped models again
 # make bench          the engine against the literal method
 # make clean          remove results and caches
@@ -19,7 +20,7 @@ READY := .venv/.ready
 PLUGIN := .venv/slurm
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: run status test lint slurm-test faults cluster demo-models bench clean environment
+.PHONY: run status test lint slurm-test faults cluster docs demo-models bench clean environment
 
 run: $(READY)
 	$(SNAKEMAKE)
@@ -47,6 +48,15 @@ lint: $(READY)
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(BIN)/python -m entity_mech.config_files check
+
+docs: run
+	rm -rf docs/figures
+	mkdir -p docs/figures
+	cp results/tiny/figures/*.png docs/figures/
+	for family in circuits path_patching attention; do \
+		for figure in results/tiny/figures/$$family/*.png; do cp $$figure docs/figures/$${family}_$$(basename $$figure); done; \
+	done
+	cp results/tiny/findings.md docs/findings.md
 
 demo-models: $(READY)
 	$(BIN)/python -m entity_mech.models.demo.family --out demo_models/tiny

@@ -163,8 +163,8 @@ class PathPatching(Section):
 
     prompts: Literal["all", "correct"] = key(
         "correct",
-        "Score on the discovery prompts that the model answers rightly, or on all (as published). Scores are relative "
-        "to the answer's probability: one prompt with next to none can hide a head.",
+        "Score on the discovery prompts that the model answers rightly, or on all (as published). Scores are "
+        "relative to the answer's probability: one prompt with next to none can hide a head.",
     )
     mode: Literal["exact", "refined"] = key(
         "exact",
@@ -327,7 +327,7 @@ class Config(Section):
         "all",
         "Whose circuits are measured on which model: all on all, or the study's base on each, each on the base, and "
         "each on itself.",
-        cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models; base: three a model",
+        cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models",
     )
     task: Task = key(Task, "Scenes and prompts.")
     prompts: Prompts = key(Prompts, "How many prompts of each split. Every scene is asked for each of its boxes.")

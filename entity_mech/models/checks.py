@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from entity_mech.errors import UserError
-from entity_mech.models.folders import ADAPTER_CONFIG, is_adapter, read_json, tokenizer_digest, weight_files
+from entity_mech.files import read_json
+from entity_mech.models.folders import ADAPTER_CONFIG, is_adapter, tokenizer_digest, weight_files
 from entity_mech.models.llama import DTYPES, LlamaSizes, config_problems, size_differences
 from entity_mech.models.sources import ModelSource, chain, tokenizer_source
 from entity_mech.models.tensorfiles import read_headers

@@ -16,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from entity_mech.errors import UserError
+from entity_mech.files import read_json
+from entity_mech.models.cards import claim
 from entity_mech.models.decoder import Decoder, DecoderShape
-from entity_mech.models.folders import read_json
 from entity_mech.models.llama import DTYPES, LlamaSizes, size_differences
 from entity_mech.models.tensorfiles import StoredTensor, fingerprint, read_headers
 
@@ -62,7 +63,7 @@ class TensorFiles:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """`auto` is the graphics card with most free memory, or the CPU where there is none.
+    """`auto` is the graphics card with most free memory that no other job has, or the CPU where there is none.
 
     Raises UserError when a card is asked for that is not there.
     """
@@ -70,7 +71,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if str(device) == "auto":
         if not cards:
             return torch.device("cpu")
-        return torch.device("cuda", max(range(cards), key=lambda card: torch.cuda.mem_get_info(card)[0]))
+        freest = sorted(range(cards), key=lambda card: -torch.cuda.mem_get_info(card)[0])
+        names = [str(torch.cuda.get_device_properties(card).uuid) for card in freest]
+        return torch.device("cuda", freest[names.index(claim(names))])
     wanted = torch.device(device)
     if wanted.type == "cuda" and (wanted.index or 0) >= cards:
         raise UserError(f"device {device} was asked for; this machine has {cards} CUDA devices that torch can use")

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from entity_mech.errors import UserError
-from entity_mech.models.folders import ADAPTER_CONFIG, read_json, weight_files
+from entity_mech.files import read_json
+from entity_mech.models.folders import ADAPTER_CONFIG, weight_files
 from entity_mech.models.loading import TensorFiles
 from entity_mech.models.sources import ModelSource
 from entity_mech.models.tensorfiles import read_headers

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from entity_mech.errors import UserError
+from entity_mech.files import read_json
 from entity_mech.models.folders import (
     ADAPTER_CONFIG,
     INDEX,
     TOKENIZER_FILES,
     has_tokenizer,
     is_adapter,
-    read_json,
     tokenizer_digest,
     weight_files,
 )

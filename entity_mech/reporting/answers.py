@@ -78,7 +78,7 @@ def _share(row: pd.Series) -> Estimate:
 def _own_circuit(study: Study, row: pd.Series) -> Finding:
     """How much of its own model a circuit carries, beside the ceiling of its tokens and random circuits."""
     share, model = _share(row), str(row["model"])
-    circuit = f"The circuit of {study.label(model)} ({heads_in_words(row['heads'])})"
+    circuit = f"The circuit of {study.label(model)} ({heads_in_words(int(row['heads']))})"
     if np.isnan(share.value):
         sentence = f"{circuit} has no share of its accuracy, which is 0"
     else:
@@ -91,9 +91,9 @@ def _own_circuit(study: Study, row: pd.Series) -> Finding:
     return Finding("same_circuit", model, "own circuit", sentence + ".", "", share, known, "faithfulness")
 
 
-def heads_in_words(count: float) -> str:
+def heads_in_words(count: int) -> str:
     """`1 head`, `2 heads`."""
-    return f"{int(count)} head{'' if int(count) == 1 else 's'}"
+    return f"{count} head{'' if count == 1 else 's'}"
 
 
 def circuit_findings(study: Study, tables: Tables, model: str) -> list[Finding]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
+from helpers import decoder_from, exact_norms, random_llama
 from literal_circuits import head_outputs
 
 from entity_mech.engine.store import (
@@ -24,9 +24,12 @@ ROLES = ("last", "query_label", "label")
 
 @pytest.fixture(scope="module")
 def study():
-    model = random_llama(layers=3, kv_heads=2, d_head=12)
+    """In float64, so that only what is on disk is rounded."""
+    model = random_llama(layers=3, kv_heads=2, d_head=12).double()
     prompts = box_prompts(0, 7, ragged=True)
-    return decoder_from(model), prompts, head_outputs(model, prompts.ids)
+    with exact_norms():
+        literal = head_outputs(model, prompts.ids)
+    return decoder_from(model, torch.float64), prompts, literal
 
 
 @pytest.mark.parametrize("batch", [1, 3, None])
@@ -39,9 +42,9 @@ def test_every_head_at_roles_equals_hooks(study, tmp_path, batch):
         assert file["x/z"].dtype == np.float32
         for role in ROLES:
             expected = literal[torch.arange(7), prompts.roles[role]]
-            np.testing.assert_allclose(stored.every(role), expected, atol=1e-5)
+            np.testing.assert_allclose(stored.every(role), expected, atol=1e-6)
             some = stored.at(role, [(2, 1), (0, 3)], np.array([5, 0, 5]))
-            np.testing.assert_allclose(some, expected[[5, 0, 5]][:, [2, 0], [1, 3]], atol=1e-5)
+            np.testing.assert_allclose(some, expected[[5, 0, 5]][:, [2, 0], [1, 3]], atol=1e-6)
 
 
 def test_chosen_heads_equal_every_head(study, tmp_path):
@@ -54,7 +57,7 @@ def test_chosen_heads_equal_every_head(study, tmp_path):
         every, some = read_head_outputs(file["all"]), read_head_outputs(file["some"])
         assert some.z.shape == (7, 3, 12)
         for role, pairs in (("last", [(0, 0), (1, 2)]), ("label", [(0, 1)])):
-            np.testing.assert_allclose(some.at(role, pairs), every.at(role, pairs), atol=1e-5)
+            np.testing.assert_allclose(some.at(role, pairs), every.at(role, pairs), atol=1e-6)
         with pytest.raises(UserError, match=r"no outputs of 2\.2 at 'last'"):
             some.at("last", [(0, 0), (2, 2)])
         assert read_head_outputs(file["none"]).at("last", [], [0, 1]).shape == (2, 0, 12)
@@ -69,7 +72,7 @@ def test_means_are_over_the_prompts_that_reach_a_position(study, tmp_path, batch
     for pos in range(prompts.ids.shape[1]):
         reach = prompts.length > pos
         assert count[pos] == reach.sum()
-        np.testing.assert_allclose(mean[pos], literal[reach, pos].double().mean(0), atol=1e-5)
+        np.testing.assert_allclose(mean[pos], literal[reach, pos].mean(0), atol=1e-6)
 
 
 def test_a_mismatch_is_refused_by_name(tmp_path):

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from _run import job
-from entity_mech.files import read_table
-from entity_mech.models.folders import read_json
+from entity_mech.files import read_json, read_table
 from entity_mech.reporting.figures.circuit_diagram import circuit_diagram
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import save_drawing

@@ -5,8 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from _run import job
-from entity_mech.files import write_table
-from entity_mech.models.folders import read_json
+from entity_mech.files import read_json, write_table
 from entity_mech.reporting.figures.score_maps import circuit_table
 
 with job(snakemake):
