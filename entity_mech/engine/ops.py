@@ -35,7 +35,8 @@ def _inverse_size(x: Float[Tensor, "*rows d_model"], eps: float) -> Float[Tensor
     """1 / sqrt(mean square + eps); without gradients no table of squares is made."""
     if torch.is_grad_enabled():
         return torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    size: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return size.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 def rotate(x: Float[Tensor, "*rows d_head"], cos: Tensor, sin: Tensor) -> Float[Tensor, "*rows d_head"]:
@@ -72,7 +73,8 @@ def head_inputs(
     """Unrotated q, k or v of chosen heads only (key/value heads for k and v)."""
     s, w = decoder.shape, decoder.layers[layer]
     weight, bias = decoder.rows(layer, kind, heads)
-    return F.linear(rms_norm(x, w.norm_attn, s.norm_eps), weight, bias).unflatten(-1, (-1, s.d_head))
+    made: Tensor = F.linear(rms_norm(x, w.norm_attn, s.norm_eps), weight, bias).unflatten(-1, (-1, s.d_head))
+    return made
 
 
 def mlp(decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:

@@ -1,6 +1,5 @@
 """The chain of path-patching searches (method, section 4; paper, section 3.1)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,10 @@ from entity_mech.engine.partial import NOTHING, Arrays, Partial
 from entity_mech.engine.path_patching import KEPT, MAX_ROWS, clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
-from entity_mech.methods.refined_search import RefinedOptions, refined_effects
+from entity_mech.methods.refined_search import HeadOutputs, RefinedOptions, refined_effects
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
 from entity_mech.task.tokens import TokenizedPrompts
-
-# (kind: "corrupted" or "null", role, prompts) -> head outputs [prompt, layer, head, d_head]
-HeadOutputs = Callable[[str, str, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)

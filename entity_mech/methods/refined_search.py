@@ -7,12 +7,13 @@ score and are labelled so.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids
 from entity_mech.engine.direct_paths import ReceiverValues, direct_paths
@@ -22,6 +23,9 @@ from entity_mech.engine.receivers import Receivers
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
 from entity_mech.task.tokens import TokenizedPrompts
+
+# (kind: "corrupted" or "null", role, prompts) -> head outputs [prompt, layer, head, d_head]
+HeadOutputs = Callable[[str, str, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,21 @@ class RefinedEffects:
 
     def errors(self, senders: np.ndarray) -> np.ndarray:
         """First-order minus exact mean score of exactly run senders."""
-        return (self.first_order[senders] - self.relative[senders]).mean(1)
+        return np.asarray((self.first_order[senders] - self.relative[senders]).mean(1))
 
 
 class _Batches:
     """Prompt batches with their receiver values kept on disk between the rounds, so memory stays bounded."""
 
-    def __init__(self, decoder, prompts: TokenizedPrompts, rows: np.ndarray, size: int, token: str, folder: str):
+    def __init__(
+        self, decoder: Decoder, prompts: TokenizedPrompts, rows: np.ndarray, size: int, token: str, folder: str
+    ):
         self.decoder, self.prompts, self.rows, self.token = decoder, prompts, rows, token
         self.folder = Path(folder)
         self.starts = range(0, len(rows), size)
         self.size = size
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray, tuple, CleanRun]]:
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, tuple[Tensor, ...], CleanRun]]:
         for first in self.starts:
             at = self.rows[first : first + self.size]
             part = self.prompts.rows(at)
@@ -81,7 +87,7 @@ class _Batches:
         return values
 
 
-def _first_round(batches: _Batches, outputs, receivers: Receivers) -> tuple[np.ndarray, np.ndarray]:
+def _first_round(batches: _Batches, outputs: HeadOutputs, receivers: Receivers) -> tuple[np.ndarray, np.ndarray]:
     """First-order effects [sender, prompt] and how far each sender moves the receivers' inputs [sender]."""
     s = batches.decoder.shape
     effects, moved = [], []
@@ -97,7 +103,9 @@ def _first_round(batches: _Batches, outputs, receivers: Receivers) -> tuple[np.n
     return torch.cat(effects, 1).double().numpy(), torch.stack(moved).sum(0).numpy()
 
 
-def _run_exactly(batches: _Batches, receivers: Receivers, senders: np.ndarray, max_rows: int, found: RefinedEffects):
+def _run_exactly(
+    batches: _Batches, receivers: Receivers, senders: np.ndarray, max_rows: int, found: RefinedEffects
+) -> None:
     """Pass 2 for some senders on all prompts; their rows of `found` become exact."""
     chosen = to_ids(batches.decoder, np.sort(senders))
     index = chosen.cpu().numpy()
@@ -125,7 +133,7 @@ def _top(scores: np.ndarray, k: int) -> set[int]:
 def refined_effects(
     decoder: Decoder,
     prompts: TokenizedPrompts,
-    outputs,
+    outputs: HeadOutputs,
     token: str,
     receivers: Receivers,
     k: int,

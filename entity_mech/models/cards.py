@@ -15,8 +15,8 @@ _mine: dict[str, IO[str]] = {}
 def claim(cards: Sequence[str], mine: dict[str, IO[str]] = _mine) -> str:
     """The first of the cards that no other process has claimed; the first of all when all are taken.
 
-    cards: names (UUIDs), the best first. A claim is a lock on a small file that ends with the process, however it ends.
-    A process keeps the card that it has.
+    cards: names (UUIDs), the best first. A claim is a lock on a small file, which ends with the process however
+    that ends. A process keeps the card that it has.
     """
     for name in cards:
         if name in mine:

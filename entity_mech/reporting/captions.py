@@ -49,9 +49,10 @@ CAPTIONS = {
         evaluation split; 95% intervals over scenes; seed {seed}.
     """,
     "overlap": """
-        Heads that two models' circuits share, group by group, as a share of the heads in either (Jaccard),
-        beside what two random sets of these sizes share; and the rank correlation (Spearman) of the two models'
-        score maps. Scores on n = {prompts[discovery]} prompts; seed {seed}; counts have no interval.
+        Heads that two models' circuits share, group by group, as a share of the heads in either (Jaccard) with
+        their number at the right, beside what two random sets of these sizes share; and the rank correlation
+        (Spearman) of the two models' score maps. Scores on n = {prompts[discovery]} prompts; seed {seed};
+        counts have no interval.
     """,
     "circuit_size": """
         Accuracy of circuits of the k heads of each search with the most negative scores, by their number of

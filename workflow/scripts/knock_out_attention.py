@@ -12,4 +12,5 @@ with job(snakemake):
     decoder, _ = open_model(snakemake.input.model, machine["device"])
     seed = seed_for(snakemake.params.options["seed"], "knockout")
     options = KnockoutOptions(seed=seed, batch=machine["batch_size"])
-    write_table(snakemake.output.knockout, run_knockout(decoder, read_prompts(snakemake.input.tokens, "prompts"), options))
+    prompts = read_prompts(snakemake.input.tokens, "prompts")
+    write_table(snakemake.output.knockout, run_knockout(decoder, prompts, options))

@@ -19,7 +19,7 @@ with job(snakemake):
     decoder, _ = open_model(given.model, machine["device"])
     circuits = [read_circuit(path) for path in dict.fromkeys([given.circuit, given.base_circuit])]
     probed = [Circuit(one.model, (one.group(options["group"]),)) for one in circuits]
-    tables = dict(zip((one.model for one in circuits), (read_table(given.heads), read_table(given.base_heads))))
+    tables = {circuits[0].model: read_table(given.heads), circuits[-1].model: read_table(given.base_heads)}
     own = probed[0]
     heads = [head for group in own.groups for head in heads_at(group)]
 
