@@ -6,19 +6,21 @@ import torch
 
 from entity_mech.engine.clean import run_logits
 from entity_mech.models.decoder import Decoder
-from entity_mech.models.loading import load_decoder, read_model
+from entity_mech.models.loading import check_fingerprint, load_decoder, read_model
 from entity_mech.models.probe import check_probe
 
 
 def load_checked(
     model_json: Path, device: str | torch.device = "auto", dtype: str | torch.dtype = torch.float32
 ) -> Decoder:
-    """A prepared model's weights, checked against the logits stored in its model.json.
+    """A prepared model's weights, checked against the fingerprint and the logits stored in its model.json.
 
     device: `auto` (the card with most free memory, else the CPU), `cpu`, `cuda` or `cuda:N`; dtype: a torch
-    dtype or its name. Raises UserError when files are missing or the logits differ by more than the dtype's
-    tolerance.
+    dtype or its name. Raises UserError when files are missing, the weights have changed, or the logits differ by
+    more than the dtype's tolerance.
     """
+    info = read_model(model_json)
+    check_fingerprint(info, Path(model_json).parent)
     decoder = load_decoder(model_json, device, dtype)
-    check_probe(decoder, read_model(model_json), run_logits)
+    check_probe(decoder, info, run_logits)
     return decoder

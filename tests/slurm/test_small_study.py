@@ -29,7 +29,7 @@ def test_jobs_of_models_asked_for_a_card_and_others_for_none(whole_run: Run):
     for job in whole_run.jobs():
         runs_a_model = "_wildcards" in job.what
         assert (job.gpus, job.partition) == ((1, "gpu") if runs_a_model else (0, "cpu")), job
-        assert job.minutes >= 10
+        assert job.minutes >= 5
         assert job.memory_mb >= 1500
 
 

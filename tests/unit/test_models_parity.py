@@ -1,6 +1,5 @@
 """A prepared model computes what transformers computes, whatever Llama's config allows."""
 
-import json
 
 import pytest
 import torch
@@ -11,9 +10,10 @@ from transformers import AutoModelForCausalLM
 from entity_mech.engine.clean import run_logits
 from entity_mech.engine.load import load_checked
 from entity_mech.errors import UserError
-from entity_mech.models.loading import check_exchangeable, load_decoder
+from entity_mech.files import read_json
+from entity_mech.models.loading import check_exchangeable, load_decoder, read_model
 from entity_mech.models.prepare import prepare_model
-from entity_mech.models.probe import TOLERANCE
+from entity_mech.models.probe import TOLERANCE, check_probe
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 10000.0}
 LLAMA3 = {
@@ -70,7 +70,7 @@ def test_logits_equal_transformers(tmp_path, name):
 def test_model_json(tmp_path):
     folder = save_model(tmp_path / "m", dtype=torch.bfloat16, d_head=12, kv_heads=2, rope_parameters=YARN)
     info = prepare_model(source("wide", folder, dtype="float16"), tmp_path / "out", run_logits)
-    written = json.loads((tmp_path / "out/model.json").read_text())
+    written = read_json(tmp_path / "out/model.json")
     assert written == info
     want = {
         "n_layers": 3,
@@ -164,7 +164,7 @@ def test_model_called_tied_with_two_different_embeddings(tmp_path):
 
 @pytest.mark.parametrize("tensor", ["model.layers.1.self_attn.o_proj.weight", "lm_head.weight", "model.norm.weight"])
 def test_changed_weights_are_refused(tmp_path, tensor):
-    """One byte flipped in the exponent of one number."""
+    """One bit flipped in the exponent of one number: the fingerprint tells, and so would the probe."""
     from entity_mech.models.tensorfiles import read_header
 
     folder = save_model(tmp_path / "m")
@@ -173,9 +173,11 @@ def test_changed_weights_are_refused(tmp_path, tensor):
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[read_header(folder / "model.safetensors")[tensor].begin + 4 * 5 + 3] ^= 0x04
     (folder / "model.safetensors").write_bytes(data)
-    load_decoder(tmp_path / "out/model.json")  # loads: only the probe can tell
-    with pytest.raises(UserError, match=r"model liar: the logits .* float32 differ from the model's own by"):
+    with pytest.raises(UserError, match=r"model liar: its weights .* have changed since it was prepared"):
         load_checked(tmp_path / "out/model.json", "cpu")
+    changed = load_decoder(tmp_path / "out/model.json")
+    with pytest.raises(UserError, match=r"model liar: the logits .* float32 differ from the model's own by"):
+        check_probe(changed, read_model(tmp_path / "out/model.json"), run_logits)
 
 
 def test_engine_that_computes_something_else_is_refused(tmp_path):

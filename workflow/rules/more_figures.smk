@@ -302,6 +302,17 @@ ALL_FIGURES = [
 ]
 
 
+for stage in STAGES:
+
+    rule:
+        name:
+            stage
+        input:
+            getattr(rules, f"draw_{stage}").input,
+            getattr(rules, f"draw_{stage}").output,
+        localrule: True
+
+
 rule figures:
     """All figures of the run."""
     input:

@@ -1,0 +1,156 @@
+"""What runs again after a change, and what does not."""
+
+import os
+
+import pytest
+from study_copy import OPTIONAL, RESULTS, StudyCopy
+
+# What follows the masks, but not the masks themselves.
+AFTER_MASKS = {
+    "merge_tables dcm",
+    "merge_tables dcm_curves",
+    "merge_tables dcm_heads",
+    "draw_dcm",
+    "patch_across_models lora",
+    "merge_tables cmap",
+    "draw_cmap",
+    "write_findings",
+    "write_index",
+}
+MASKS = {"train_dcm base", "train_dcm lora"}
+CONFIG_PAGE = {"write_config", "write_index"}  # show the whole config
+ONE_MODEL = (
+    "models/base/completeness.csv",
+    "models/base/circuit_size.csv",
+    "models/base/role_map.csv",
+    "models/base/knockout.csv",
+    "models/base/attention.csv",
+    "patched_heads/lora/base.csv",
+    "probes/base.csv",
+    "cmap_inputs/base__lora.csv",
+    "tables/overlap.csv",
+)
+
+
+def test_a_second_run_does_nothing_but_refresh_the_report(study: StudyCopy):
+    before = study.dates()
+    assert "Nothing to be done" in study.run()
+    after = study.dates()
+    assert {name for name in after if after[name] != before.get(name)} == {"report.html"}
+    assert before.keys() == after.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ({"dcm": {"penalty": 0.2}}, MASKS | AFTER_MASKS | CONFIG_PAGE),
+        ({"figures": {"colormap": "PuOr"}}, {"draw_path_patching"} | CONFIG_PAGE),
+        ({"compute": {"threads": 2, "batch_size": 7}}, CONFIG_PAGE),
+    ],
+    ids=["dcm", "style", "machine"],
+)
+def test_a_key_reruns_what_uses_it_and_what_follows(study: StudyCopy, change, jobs):
+    study.configure(change)
+    assert study.planned() == jobs
+
+
+def test_an_edit_of_the_code_reruns_what_uses_it_and_what_follows(study: StudyCopy):
+    with (study.folder / "entity_mech/methods/dcm.py").open("a") as file:
+        file.write("\n\nEDITED = True\n")
+    assert study.planned() == MASKS | AFTER_MASKS
+
+
+def test_an_edit_of_a_comment_or_a_docstring_reruns_nothing(study: StudyCopy):
+    path = study.folder / "entity_mech/methods/dcm.py"
+    text = path.read_text()
+    assert text.count('"""') > 10
+    path.write_text("# A comment.\n" + text.replace('    """', '    """Edited. '))
+    assert study.planned() == set()
+
+
+def test_new_dates_rerun_nothing(study: StudyCopy):
+    """As after a git checkout: scripts, rules, the package and the models are younger than the results."""
+    touched = [
+        path
+        for part in ("workflow", "entity_mech", "demo_models", "config")
+        for path in (study.folder / part).rglob("*")
+        if path.is_file()
+    ]
+    assert len(touched) > 200
+    for path in touched:
+        os.utime(path)
+    assert study.planned() == set()
+
+
+def test_a_deleted_circuit_is_made_again_with_what_follows(study: StudyCopy, finished: StudyCopy):
+    study.path("circuits/lora.json").unlink()
+    assert study.planned() == {
+        "prune_circuit lora",
+        "merge_tables significance",
+        "tabulate_circuits",
+        "draw_circuits",
+        "draw_path_patching",
+        "measure_faithfulness base lora",
+        "measure_faithfulness lora lora",
+        "merge_tables faithfulness",
+        "draw_faithfulness",
+        "store_activations lora dcm",
+        "train_dcm lora",
+        *AFTER_MASKS,
+    }
+    assert study.planned("prune_circuits") == {"prune_circuits", "prune_circuit lora"}
+    wanted = ("circuits/lora.json", "dcm/lora.csv", "figures/circuits/lora.png")
+    before = study.dates()
+    study.run(*(f"{RESULTS}/{name}" for name in wanted))
+    after = study.dates()
+    assert all(after[name] > before.get(name, 0) for name in wanted)
+    kept = [name for name in after if "lora" not in name and name.startswith(("models/", "circuits/", "dcm/"))]
+    assert len(kept) > 10
+    assert [name for name in kept if after[name] != before[name]] == []
+    assert study.contents() == finished.contents()
+
+
+def test_another_model_leaves_the_others_own_files_alone(study: StudyCopy):
+    chat = {"name": "chat", "path": "demo_models/tiny/chat", "base": "base"}
+    models = [
+        {"name": "base", "path": "demo_models/tiny/base"},
+        {"name": "lora", "path": "demo_models/tiny/lora", "base": "base"},
+    ]
+    study.configure({"models": [*models, chat]})
+    planned = study.planned()
+    of_others = {job for job in planned if {"base", "lora"} & set(job.split()[1:])}
+    assert of_others == {
+        "measure_faithfulness base chat",
+        "measure_faithfulness lora chat",
+        "measure_faithfulness chat base",
+        "measure_faithfulness chat lora",
+    }
+    assert {"prepare_model chat", "path_patch chat", "train_dcm chat", "patch_across_models chat"} <= planned
+    assert not {"choose_words", "make_pairs"} & planned
+    assert not any(job.startswith("make_prompts") for job in planned)
+
+
+def test_stages_that_were_left_out_come_in_alone(study: StudyCopy):
+    """Each stage then runs, as much of it as one model needs."""
+    study.configure({"leave_out": []})
+    planned = study.planned()
+    new = {
+        "measure_completeness", "compare_circuits", "measure_circuit_size", "map_roles", "make_fresh_pairs",
+        "patch_dcm_heads", "probe_position", "patch_inputs_across_models", "knock_out_attention", "look_at_attention",
+        *(f"draw_{stage}" for stage in OPTIONAL),
+    }  # fmt: skip
+    pages = {"merge_tables", "write_findings", *CONFIG_PAGE}
+    assert {job.split()[0] for job in planned} == new | pages
+    study.run(*(f"{RESULTS}/{name}" for name in ONE_MODEL))
+    for name in ONE_MODEL:
+        rows = study.path(name).read_text().splitlines()
+        assert len(rows) > 1, name
+        assert "nan" not in rows[0], name
+
+
+def test_a_run_elsewhere_gives_the_same_bytes(finished: StudyCopy, tmp_path):
+    again = StudyCopy.new(tmp_path / "somewhere" / "else")
+    again.run(f"{RESULTS}/models/base/path_patching.csv", f"{RESULTS}/models/base/behaviour.csv")
+    found, expected = again.contents(), finished.contents()
+    assert {"dataset/discovery.jsonl", "dataset/words.json", "models/base/model.json"} < found.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
