@@ -18,7 +18,7 @@ from small_study import ROOT, SNAKEFILE, config_text
 PATIENCE = 240.0  # seconds for one job to come up or to end
 # The chain from models to circuits, what they do, and some of the tables and figures.
 WHOLE = ("behaviour", "faithfulness", "dcm", "results/small/figures/circuits/base.png")
-# What the test changes of the profile: how often SLURM is asked (with a pause after no answer), and how long a file may take to show.
+# What the test changes of the profile: how often SLURM is asked, and how long a file may take to show.
 TESTS_OWN = (
     "--slurm-init-seconds-before-status-checks=1",
     "--seconds-between-status-checks=1",

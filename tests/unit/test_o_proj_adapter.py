@@ -58,7 +58,9 @@ def decoders(tmp_path_factory) -> dict[str, Decoder]:
 def path_patching(decoder: Decoder) -> np.ndarray:
     outputs = STORED.every
     options = PathPatchingOptions(null=False)
-    return run_chain(decoder, PROMPTS, lambda _, role, rows: outputs(role, rows), SEARCHES, options)["score"].to_numpy()
+    return run_chain(decoder, PROMPTS, lambda _, role, rows: outputs(role, rows), SEARCHES, options)[
+        "score"
+    ].to_numpy()
 
 
 def circuit_run(decoder: Decoder) -> np.ndarray:
@@ -87,7 +89,9 @@ def cmap(decoder: Decoder) -> np.ndarray:
     return patched_predictions(decoder, PROMPTS, STORED, {"part": [heads, heads[:1], ()]})["part"]
 
 
-@pytest.mark.parametrize("method", [path_patching, circuit_run, head_outputs, dcm, cmap], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "method", [path_patching, circuit_run, head_outputs, dcm, cmap], ids=lambda one: one.__name__
+)
 def test_every_method_sees_it(decoders: dict[str, Decoder], method):
     plain, tuned, wanted = (method(decoders[name]) for name in ("base", "tuned", "peft"))
     if tuned.dtype.kind == "i":  # predicted tokens

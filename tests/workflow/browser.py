@@ -1,11 +1,9 @@
-"""What a person's browser says of a page: its console, the images that did not load, the links that lead nowhere."""
+"""What a person's browser says of a page: its console and the images that did not load."""
 
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -45,20 +43,3 @@ def broken_images(page: Path, profile: Path) -> tuple[int, list[str]]:
     assert images is not None, "the page's script did not run"
     assert broken is not None, "the page's script did not run"
     return int(images[1]), broken[1].split()
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attrs if name in ("href", "src") and value]
-
-
-def dead_links(page: Path) -> list[str]:
-    """Relative links of a page that lead to no file; absolute ones are for the network and are left alone."""
-    links = _Links()
-    links.feed(page.read_text(encoding="utf-8"))
-    local = [link for link in links.found if not urlsplit(link).scheme and not link.startswith("#")]
-    return [link for link in local if not (page.parent / unquote(urlsplit(link).path)).exists()]

@@ -17,7 +17,16 @@ FIGURES += ("dcm", "dcm_curves", "cmap")
 
 
 def test_every_table_holds_both_models(finished: StudyCopy):
-    for name in ("behaviour", "circuits", "path_patching", "faithfulness", "dcm", "dcm_curves", "dcm_heads", "models"):
+    for name in (
+        "behaviour",
+        "circuits",
+        "path_patching",
+        "faithfulness",
+        "dcm",
+        "dcm_curves",
+        "dcm_heads",
+        "models",
+    ):
         table = pd.read_csv(finished.path(f"tables/{name}.csv"), keep_default_na=False)
         assert sorted(table["model"].unique()) == MODELS, name
     cmap = pd.read_csv(finished.path("tables/cmap.csv"))
