@@ -1,15 +1,23 @@
 """The fast engine against the literal two-pass method, and its invariants."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from helpers import decoder_from, exact_norms, random_llama, random_prompts
 from literal_path_patching import LiteralPathPatching
+from transformers import LlamaForCausalLM
 
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.path_patching import run_search
 from entity_mech.engine.receivers import Receivers
+from entity_mech.task.datasets import TaskOptions, build_split
+from entity_mech.task.encoding import load_tokenizer
+from entity_mech.task.tokenize import tokenize_records
+from entity_mech.task.words import LETTERS, Words, builtin_objects
 
+ROOT = Path(__file__).parents[2]
 N, LENGTH, VOCAB = 5, 14, 61
 SHAPES = {
     "every head its own keys": {},
@@ -130,3 +138,43 @@ def test_no_receivers_finds_nothing():
     clean = case.fast([])
     assert torch.equal(clean, clean[:1].expand_as(clean))
     assert torch.equal(case.fast([("v", 0, 1)]), clean), "a receiver in layer 0 has no sender below it"
+
+
+class ShippedCase(Case):
+    """The shipped base on box prompts of its own vocabulary, corrupted by prompts of other scenes."""
+
+    def __init__(self, token, dtype):
+        self.model = LlamaForCausalLM.from_pretrained(ROOT / "demo_models/tiny/base", dtype=dtype).eval()
+        self.decoder = decoder_from(self.model, dtype)
+        task = TaskOptions()
+        records = build_split("discovery", Words(builtin_objects(), LETTERS), task, 14, 0)
+        tokenizer = load_tokenizer(str(ROOT / "demo_models/tiny/base"))
+        (groups,) = tokenize_records(records, tokenizer)[0].values()
+        clean, other = groups["clean"], groups["corrupted"]
+        self.ids, self.length, self.other = map(torch.as_tensor, (clean.ids, clean.length, other.ids))
+        self.answer = torch.as_tensor(clean.answer)
+        self.pos, self.corrupted_pos = torch.as_tensor(clean.roles[token]), torch.as_tensor(other.roles[token])
+        rows = torch.arange(len(self.ids))
+        z = run_clean(self.decoder, self.other, {"z"}).z
+        self.corrupted = torch.stack([layer[rows, self.corrupted_pos] for layer in z], 1)
+
+
+@pytest.mark.parametrize(
+    ("token", "heads"),
+    [
+        ("last", None),
+        ("last", [("q", 3, 2)]),
+        ("query_label", [("v", 2, 3)]),
+        ("previous_label", [("k", 3, 2), ("v", 3, 2), ("v", 2, 3)]),
+    ],
+)
+def test_equals_literal_method_on_a_shipped_model(token, heads):
+    for dtype in (torch.float32, torch.float64):
+        with exact_norms():
+            case = ShippedCase(token, dtype)
+            literal = case.literal(heads)
+        fast, clean = case.fast(heads), case.fast([])
+        assert torch.allclose(fast, literal.to(fast.dtype), **tolerance(dtype))
+        assert (fast - clean).abs().max() > 0.01
+        scores = [((p - clean) / clean).mean(1) for p in (fast, literal.to(fast.dtype))]
+        assert scores[0].argsort()[:3].tolist() == scores[1].argsort()[:3].tolist()

@@ -1,6 +1,7 @@
 """What runs again after a change, and what does not."""
 
 import os
+import re
 
 import pytest
 from study_copy import OPTIONAL, RESULTS, StudyCopy
@@ -62,9 +63,9 @@ def test_an_edit_of_the_code_reruns_what_uses_it_and_what_follows(study: StudyCo
 
 def test_an_edit_of_a_comment_or_a_docstring_reruns_nothing(study: StudyCopy):
     path = study.folder / "entity_mech/methods/dcm.py"
-    text = path.read_text()
-    assert text.count('"""') > 10
-    path.write_text("# A comment.\n" + text.replace('    """', '    """Edited. '))
+    text, docstrings = re.subn(r'^( *)"""(?=\w)', r'\1"""Edited. ', path.read_text(), flags=re.MULTILINE)
+    assert docstrings > 10
+    path.write_text("# A comment.\n" + text)
     assert study.planned() == set()
 
 
@@ -98,7 +99,6 @@ def test_a_deleted_circuit_is_made_again_with_what_follows(study: StudyCopy, fin
         "train_dcm lora",
         *AFTER_MASKS,
     }
-    assert study.planned("prune_circuits") == {"prune_circuits", "prune_circuit lora"}
     wanted = ("circuits/lora.json", "dcm/lora.csv", "figures/circuits/lora.png")
     before = study.dates()
     study.run(*(f"{RESULTS}/{name}" for name in wanted))
