@@ -1,6 +1,5 @@
 """A prepared model computes what transformers computes, whatever Llama's config allows."""
 
-
 import pytest
 import torch
 from model_folders import IDS, save_model, save_tokenizer, source
