@@ -173,8 +173,10 @@ def test_equals_literal_method_on_a_shipped_model(token, heads):
         with exact_norms():
             case = ShippedCase(token, dtype)
             literal = case.literal(heads)
-        fast, clean = case.fast(heads), case.fast([])
-        assert torch.allclose(fast, literal.to(fast.dtype), **tolerance(dtype))
+        fast, clean, literal = case.fast(heads), case.fast([]), literal.to(dtype)
+        # A trained model's logits are large: float32 leaves single prompts a few 1e-6 apart, the mean less.
+        assert torch.allclose(fast, literal, rtol=0, atol=2e-5 if dtype == torch.float32 else 1e-12)
+        assert torch.allclose(fast.mean(1), literal.mean(1), **tolerance(dtype))
         assert (fast - clean).abs().max() > 0.01
-        scores = [((p - clean) / clean).mean(1) for p in (fast, literal.to(fast.dtype))]
+        scores = [((p - clean) / clean).mean(1) for p in (fast, literal)]
         assert scores[0].argsort()[:3].tolist() == scores[1].argsort()[:3].tolist()
