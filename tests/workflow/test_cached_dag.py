@@ -150,7 +150,7 @@ def test_stages_that_were_left_out_come_in_alone(study: StudyCopy):
 
 def test_a_run_elsewhere_gives_the_same_bytes(finished: StudyCopy, tmp_path):
     again = StudyCopy.new(tmp_path / "somewhere" / "else")
-    again.run(f"{RESULTS}/models/base/path_patching.csv", f"{RESULTS}/models/base/behaviour.csv")
+    again.run(f"{RESULTS}/models/base/path_patching.csv")
     found, expected = again.contents(), finished.contents()
     assert {"dataset/discovery.jsonl", "dataset/words.json", "models/base/model.json"} < found.keys()
     assert [name for name in found if found[name] != expected[name]] == []
