@@ -98,7 +98,7 @@ def test_after_a_kill_of_snakemake_the_queue_drains_and_the_run_goes_on(study: S
 def test_a_controller_that_goes_and_comes_back_costs_nothing(study: Study):
     target, before = study.forget(BEHAVIOUR)
     run = study.start(target)
-    run.running("measure_behaviour")
+    study.script("measure_behaviour")  # a job that starts just then waits for minutes until srun asks again
     study.cluster.stop_controller()
     time.sleep(5)  # Snakemake asks after its job and gets no answer
     study.cluster.start_controller()
