@@ -87,6 +87,9 @@ def _means(axes: Axes, study: Study, means: pd.DataFrame, rows: pd.DataFrame, co
                 axes.text(x + width / 2, top + CELL / 2, shown, ha="center", va="center", fontsize=points(0.62))
 
 
+PUNCTUATION = set(".,;:!?")
+
+
 def _clean(text: object) -> str:
     """A token as it is read: the marks of word starts become spaces."""
     shown = "" if pd.isna(text) else str(text)  # type: ignore[call-overload]
@@ -98,8 +101,13 @@ def _lines(part: pd.DataFrame) -> list[list[tuple[str, float]]]:
     room = int((TEXT_WIDTH - 0.3) / (MONO * points(0.8)))
     lines: list[list[tuple[str, float]]] = [[]]
     used = 0
-    for row in part.sort_values("position").to_dict("records"):
+    rows = part.sort_values("position").to_dict("records")
+    # A word-level tokenizer's tokens hold no spaces: put them where a reader expects them.
+    bare = not any(" " in _clean(row["text"]) for row in rows)
+    for row in rows:
         text = _clean(row["text"])
+        if bare and text not in PUNCTUATION:
+            text = f" {text}"
         if used + len(text) > room:
             lines.append([])
             used = 0
