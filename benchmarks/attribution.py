@@ -29,7 +29,6 @@ from entity_mech.engine.ops import logits, mlp, split_qkv  # noqa: E402
 from entity_mech.engine.receivers import Receivers  # noqa: E402
 from entity_mech.engine.store import StoredHeads, read_head_outputs  # noqa: E402
 from entity_mech.methods.path_patching import (  # noqa: E402
-    Search,
     answered_rightly,
     ranking,
     receivers_of,
@@ -37,6 +36,7 @@ from entity_mech.methods.path_patching import (  # noqa: E402
     search_effects,
 )
 from entity_mech.methods.refined_search import RefinedOptions, refined_effects  # noqa: E402
+from entity_mech.methods.searches import Search  # noqa: E402
 from entity_mech.models.decoder import Decoder  # noqa: E402
 from entity_mech.task.tokens import TokenizedPrompts, read_prompts  # noqa: E402
 

@@ -19,7 +19,8 @@ from entity_mech.engine.store import StoredHeads
 from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions
-from entity_mech.methods.path_patching import PathPatchingOptions, Search, run_chain
+from entity_mech.methods.path_patching import run_chain
+from entity_mech.methods.searches import PathPatchingOptions, Search
 
 BUDGET = 64 << 20
 SEARCHES = [

@@ -178,6 +178,13 @@ class PathPatching(Section):
         "and position.",
         cost="twice the time of path_patch",
     )
+    shards: int = key(
+        1,
+        "Jobs that share each search of a model, each a part of the layers; more than one needs `mode: exact`. "
+        "Every job loads the model.",
+        unit="jobs",
+        ge=1,
+    )
 
 
 class Pruning(Section):
@@ -189,6 +196,7 @@ class Pruning(Section):
     knockout_fraction: Real = key(
         0.3, "Largest share of a head's group that is removed beside it.", unit="share of heads", ge=0, le=1
     )
+    shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
 
 
 class Faithfulness(Section):

@@ -212,6 +212,13 @@ def _check_counts(index: int, search: Search, models: list[str]) -> list[str]:
     return found + [f"{dotted(path)}: {name!r} stands there twice." for name in _repeated(given)]
 
 
+def _check_shards(config: Config) -> list[str]:
+    own = config.path_patching
+    if own.mode == "exact" or own.shards == 1:
+        return []
+    return [f"path_patching.shards: {own.shards} with `mode: refined`; only the exact mode can be shared out, so 1."]
+
+
 def _check_figures(config: Config) -> list[str]:
     missing = "png" not in config.figures.formats
     return ["figures.formats: png must be there: the report shows it."] if missing else []
@@ -258,6 +265,7 @@ _CHECKS: list[_Check] = [
     (frozenset({"searches", "models", "dcm"}), _check_searches),
     (frozenset({"figures"}), _check_figures),
     (frozenset({"dcm", "cmap", "figures"}), _check_lists),
+    (frozenset({"path_patching"}), _check_shards),
 ]
 _FILE_CHECKS: list[_Check] = [
     (frozenset({"models", "base"}), _check_model_files),

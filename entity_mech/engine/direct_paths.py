@@ -4,7 +4,7 @@ All attention is frozen to the clean run, so the change lives at one token: rows
 sender joins as the layer loop reaches it. One matrix product at layer k holds all senders at or below k.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -44,29 +44,35 @@ def direct_paths(
     pos: Int[Tensor, " prompt"],
     corrupted: Float[Tensor, "prompt layer head d_head"],
     receivers: Receivers | None,
+    layers: Sequence[int] | None = None,
 ) -> tuple[Float[Tensor, "sender prompt d_model"], ReceiverValues]:
     """Replace each sender's output at `pos` by its corrupted one and follow residual stream and MLPs.
 
-    sender = layer * n_heads + head. Without receivers (the logits) all senders run to the end and their
-    final residual streams are returned; with receivers the run stops at the last one, and the receivers'
-    inputs are returned for every sender below each (method, section 4, pass 1). `clean` needs z, mid and attn_out.
+    Senders are all heads, or those of some layers (ascending), layer by layer. Without receivers (the logits)
+    all run to the end and their final residual streams are returned; with receivers the run stops at the last one,
+    and the receivers' inputs are returned for every sender below each (method, section 4, pass 1). `clean`
+    needs z, mid and attn_out.
     """
     s = decoder.shape
     index = torch.arange(len(pos), device=pos.device)
     stop = s.n_layers if receivers is None else receivers.last
     wanted = {} if receivers is None else receivers.layers
-    rows = torch.empty(stop * s.n_heads, len(pos), s.d_model, dtype=decoder.dtype, device=decoder.device)
+    sending = {layer for layer in (range(stop) if layers is None else layers) if layer < stop}
+    rows = torch.empty(len(sending) * s.n_heads, len(pos), s.d_model, dtype=decoder.dtype, device=decoder.device)
     values: dict[tuple[int, str], Tensor] = {}
+    n = 0
     for layer in range(stop):
-        n = layer * s.n_heads
         if n and layer in wanted:
             values |= _read_inputs(decoder, layer, wanted[layer], rows[:n])
         rows[:n] += clean.attn_out[layer][index, pos]
-        change = corrupted[:, layer] - clean.z[layer][index, pos]
-        joining = rows[n : n + s.n_heads]
-        torch.matmul(change.transpose(0, 1), decoder.layers[layer].out_by_head, out=joining)
-        joining += clean.mid[layer][index, pos]
-        add_mlp_(decoder, layer, rows[: n + s.n_heads].view(-1, s.d_model))
-    if stop and stop in wanted:
+        if layer in sending:
+            change = corrupted[:, layer] - clean.z[layer][index, pos]
+            joining = rows[n : n + s.n_heads]
+            torch.matmul(change.transpose(0, 1), decoder.layers[layer].out_by_head, out=joining)
+            joining += clean.mid[layer][index, pos]
+            n += s.n_heads
+        if n:
+            add_mlp_(decoder, layer, rows[:n].view(-1, s.d_model))
+    if n and stop in wanted:
         values |= _read_inputs(decoder, stop, wanted[stop], rows)
     return rows, values

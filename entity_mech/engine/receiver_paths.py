@@ -64,8 +64,9 @@ def _run_block(
     values: ReceiverValues,
     joins: dict[int, JoinLayer],
     senders: Int[Tensor, " sender"],
+    places: Int[Tensor, " sender"],
 ) -> Float[Tensor, "sender prompt d_model"]:
-    """Final residual stream at the last token for some senders, in ascending order."""
+    """Final residual stream at the last token for some senders, in ascending order; `places` among the values."""
     s = decoder.shape
     below = torch.bincount(senders.cpu() // s.n_heads, minlength=s.n_layers).cumsum(0).tolist()
     span = slice(group.start, group.last + 1)
@@ -75,7 +76,7 @@ def _run_block(
     for layer in range(receivers.next_above(int(senders[0]) // s.n_heads), s.n_layers):
         wanted = receivers.layers.get(layer, {})
         total = below[layer - 1] if wanted else joined
-        patched = {kind: values[layer, kind][senders[:total, None], group.prompts[None]] for kind in wanted}
+        patched = {kind: values[layer, kind][places[:total, None], group.prompts[None]] for kind in wanted}
         if joined:
             old = {kind: v[:joined] for kind, v in patched.items()}
             _run_layer(decoder, clean, group, layer, rows[:joined], old, wanted)
@@ -103,13 +104,14 @@ def receiver_paths(
     values: ReceiverValues,
     max_rows: int,
     senders: Int[Tensor, " sender"],
+    places: Int[Tensor, " sender"],
 ) -> Iterator[tuple[Tensor, Float[Tensor, "sender prompt d_model"]]]:
-    """Final residual streams at the last token, a block of the given senders (ascending) at a time.
+    """Places and final residual streams at the last token, a block of the given senders (ascending) at a time.
 
-    All senders must lie below the last receiver. At most `max_rows` tokens (sender x prompt x suffix token)
-    are held at once, but at least one sender's.
+    places: the senders' rows in pass 1's values. All senders must lie below the last receiver. At most `max_rows`
+    tokens (sender x prompt x suffix token) are held at once, but at least one sender's.
     """
     step = max(1, max_rows // (len(group.prompts) * group.n_pos))
     joins: dict[int, JoinLayer] = {}
-    for block in senders.split(step):
-        yield block, _run_block(decoder, clean, group, receivers, values, joins, block)
+    for block, at in zip(senders.split(step), places.split(step), strict=True):
+        yield at, _run_block(decoder, clean, group, receivers, values, joins, block, at)

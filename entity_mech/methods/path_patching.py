@@ -10,39 +10,14 @@ from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.memory import path_patching_batch
 from entity_mech.engine.ops import predictions
 from entity_mech.engine.partial import NOTHING, Arrays, Partial
-from entity_mech.engine.path_patching import KEPT, MAX_ROWS, clean_answer, patched_answers
+from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
-from entity_mech.methods.refined_search import HeadOutputs, RefinedOptions, refined_effects
+from entity_mech.methods.refined_search import HeadOutputs, refined_effects
+from entity_mech.methods.searches import PathPatchingOptions, Search
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
 from entity_mech.task.tokens import TokenizedPrompts
-
-
-@dataclass(frozen=True)
-class Search:
-    """One search: a sender token and what is patched. No receivers means the logits."""
-
-    name: str
-    letter: str
-    token: str
-    receivers: tuple[tuple[str, str], ...]  # (earlier search, input q|k|v)
-    receiver_heads: int
-    keep: int | str  # number of candidates, or "knee"
-
-
-@dataclass(frozen=True)
-class PathPatchingOptions:
-    """correct_only: score prompts that the model answers rightly. null: also run the null sources.
-
-    refined: run only chosen senders exactly in searches that patch into heads (no null there).
-    """
-
-    correct_only: bool = False
-    null: bool = True
-    batch_size: int | None = None
-    max_rows: int = MAX_ROWS
-    refined: RefinedOptions | None = None
 
 
 @dataclass
@@ -98,10 +73,12 @@ def search_effects(
     rows: np.ndarray | None = None,
     runs: CleanRuns | None = None,
     partial: Partial = NOTHING,
+    layers: list[int] | None = None,
 ) -> dict[str, Effects]:
     """Effects of every head at the search's token for each kind of source, over the given prompt rows.
 
-    partial: batches that an earlier, killed job did; those done here are put there.
+    partial: batches that an earlier, killed job did; those done here are put there. layers: senders' layers
+    (ascending) when not all heads are asked for.
     """
     runs = runs or CleanRuns(decoder, prompts, single=False)
     chosen = np.arange(len(prompts)) if rows is None else rows
@@ -113,7 +90,7 @@ def search_effects(
         if found is None or not np.array_equal(found["rows"], these):
             found = {
                 "rows": these,
-                **_batch_effects(decoder, prompts, outputs, search, receivers, kinds, these, max_rows, runs),
+                **_batch_effects(decoder, prompts, outputs, search, receivers, kinds, these, max_rows, runs, layers),
             }
             partial.put(name, found)
         parts.append(found)
@@ -135,6 +112,7 @@ def _batch_effects(
     rows: np.ndarray,
     max_rows: int,
     runs: CleanRuns,
+    layers: list[int] | None,
 ) -> Arrays:
     """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
     part = prompts.rows(rows)
@@ -145,7 +123,7 @@ def _batch_effects(
     found: Arrays = {}
     for kind in kinds:
         z = torch.as_tensor(outputs(kind, search.token, rows), device=decoder.device)
-        p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows)
+        p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows, layers)
         found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
         found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
     return found
@@ -228,6 +206,21 @@ def _refined(
     return {"corrupted": Effects(found.relative, found.logit, found.exact)}
 
 
+def batch_size_of(decoder: Decoder, prompts: TokenizedPrompts, options: PathPatchingOptions, partial: Partial) -> int:
+    """Prompts at a time: as configured, as a killed job began, or from free memory."""
+    batch = min(options.batch_size or path_patching_batch(decoder, prompts.ids.shape[1]), len(prompts))
+    if (before := partial.get("batch")) is not None and options.batch_size is None:
+        batch = int(before["size"].item())
+    partial.put("batch", {"size": np.array([batch])})
+    return batch
+
+
+def check_some(model: str, rows: np.ndarray) -> None:
+    """Raise UserError when there is no prompt to score heads on."""
+    if not len(rows):
+        raise UserError(f"{model}: no discovery prompt is answered rightly; use path_patching.prompts: all")
+
+
 def run_chain(
     decoder: Decoder,
     prompts: TokenizedPrompts,
@@ -242,16 +235,11 @@ def run_chain(
     same role of their own. partial: what a killed job did of the exact searches, and its batch size. Raises
     UserError when a search patches into something that does not come earlier, or when no prompt is left.
     """
-    batch = options.batch_size or path_patching_batch(decoder, prompts.ids.shape[1])
-    batch = min(batch, len(prompts))
-    if (before := partial.get("batch")) is not None and options.batch_size is None:
-        batch = int(before["size"].item())
-    partial.put("batch", {"size": np.array([batch])})
+    batch = batch_size_of(decoder, prompts, options, partial)
     rows = np.arange(len(prompts))
     if options.correct_only:
         rows = np.flatnonzero(answered_rightly(decoder, prompts, batch))
-    if not len(rows):
-        raise UserError(f"{decoder.name}: no discovery prompt is answered rightly; use path_patching.prompts: all")
+    check_some(decoder.name, rows)
     log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time, {len(searches)} searches")
     kinds = ("corrupted", "null") if options.null else ("corrupted",)
     runs = CleanRuns(decoder, prompts, single=len(rows) <= batch)

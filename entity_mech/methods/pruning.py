@@ -15,6 +15,8 @@ from torch import Tensor
 
 from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.partial import NOTHING, Partial
+from entity_mech.errors import UserError
+from entity_mech.files import AGAIN
 from entity_mech.methods.circuits import Circuit, Group, HeadIndex
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts
@@ -62,11 +64,43 @@ def removal_accuracy(
     return accuracy
 
 
+def circuit_accuracy(
+    decoder: Decoder, prompts: TokenizedPrompts, means: Tensor
+) -> Callable[[list[Circuit]], np.ndarray]:
+    """A function that gives F of circuits with the same groups, for the choice of how many heads to keep."""
+    size = (decoder.shape.n_layers, decoder.shape.n_heads)
+
+    def accuracy(circuits: list[Circuit]) -> np.ndarray:
+        roles = circuits[0].roles
+        masks = np.stack([circuit.to_mask(roles, *size) for circuit in circuits])
+        return np.asarray(circuit_correct(decoder, prompts, means, roles, masks, label="knee").mean(1))
+
+    return accuracy
+
+
 def all_pairs(circuit: Circuit) -> list[Pair]:
     """Every pair of heads of a group, each once, and every head with itself."""
     return [
         (group.name, u, v) for group in circuit.groups for i, u in enumerate(group.heads) for v in group.heads[i:]
     ]
+
+
+def shard_pairs(pairs: Sequence[Pair], shard: int, shards: int) -> list[Pair]:
+    """Every `shards`-th pair, from number `shard` on: each shard gets its share of each group."""
+    return list(pairs[shard::shards])
+
+
+def join_pairs(circuit: Circuit, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The table of all pairs of a circuit from its shards' tables. Raises UserError when it is another circuit's."""
+    pairs = all_pairs(circuit)
+    order = np.concatenate([np.arange(len(pairs))[shard :: len(tables)] for shard in range(len(tables))])
+    table = pd.concat(tables, ignore_index=True)
+    if len(table) == len(pairs):
+        table = table.iloc[np.argsort(order)].reset_index(drop=True)
+    named = table[["group", "layer_1", "head_1", "layer_2", "head_2"]].to_numpy().tolist()
+    if named != [[group, *u, *v] for group, u, v in pairs]:
+        raise UserError(f"{circuit.model}: pruning_pairs holds shards of other candidates. {AGAIN}")
+    return table
 
 
 def pair_table(

@@ -116,7 +116,8 @@ def _run_exactly(
         p = p_clean.expand(len(found.relative), -1).clone()
         logit = logit_clean.expand(len(found.relative), -1).clone()
         values = batches.load(first, receivers)
-        read_senders_(batches.decoder, clean, length, answer, pos, receivers, values, max_rows, chosen, p, logit)
+        which = (chosen, chosen)  # senders, and their places: values, p and logit hold all senders
+        read_senders_(batches.decoder, clean, length, answer, pos, receivers, values, max_rows, *which, p, logit)
         columns = slice(first, first + len(length))
         found.relative[index, columns] = ((p - p_clean) / p_clean)[chosen].cpu().numpy()
         found.logit[index, columns] = (logit - logit_clean)[chosen].cpu().numpy()

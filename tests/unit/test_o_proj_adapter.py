@@ -21,7 +21,8 @@ from entity_mech.engine.store import StoredHeads, store_head_outputs
 from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, patched_predictions
-from entity_mech.methods.path_patching import PathPatchingOptions, Search, run_chain
+from entity_mech.methods.path_patching import run_chain
+from entity_mech.methods.searches import PathPatchingOptions, Search
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.prepare import prepare_model
 

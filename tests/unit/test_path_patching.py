@@ -11,14 +11,13 @@ from entity_mech.engine.clean import run_clean
 from entity_mech.errors import UserError
 from entity_mech.methods.path_patching import (
     Effects,
-    PathPatchingOptions,
-    Search,
     ranking,
     receivers_of,
     run_chain,
     score_table,
 )
 from entity_mech.methods.refined_search import RefinedOptions
+from entity_mech.methods.searches import PathPatchingOptions, Search
 from entity_mech.task.tokens import TokenizedPrompts
 
 CHAIN = [

@@ -2,6 +2,18 @@
 # Inputs:  models/{model}/model.json, path_patching.csv, activations/means.h5, dataset/tokens/{tokenizer}/pruning.h5
 # Outputs: circuits/{model}.json, models/{model}/pruning_pairs.csv, models/{model}/significance.csv
 
+PRUNING_SHARDS = range(CONFIG.pruning.shards)
+
+
+def keep(wildcards):
+    """Number of candidates of each search."""
+    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
+
+
+if len(PRUNING_SHARDS) > 1:
+
+    include: "circuit_shards.smk"
+
 
 rule prune_circuit:
     """Choose a model's candidates and prune them by minimality."""
@@ -11,6 +23,12 @@ rule prune_circuit:
         means=of_model("activations/means.h5"),
         tokens=tokens("pruning"),
         ablation=tokens("ablation"),
+        candidates=of_model("candidates.json") if len(PRUNING_SHARDS) > 1 else [],
+        shards=(
+            expand(of_model("pruning_pairs/{shard}.csv"), shard=PRUNING_SHARDS, allow_missing=True)
+            if len(PRUNING_SHARDS) > 1
+            else []
+        ),
     output:
         circuit="<results>/circuits/{model}.json",
         pairs=of_model("pruning_pairs.csv"),
@@ -27,8 +45,8 @@ rule prune_circuit:
         runtime=minutes(10, 15),
         gpu=gpu,
     params:
-        keep=lambda wildcards: {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")},
-        options={**CONFIG.pruning.model_dump(), "tf32": CONFIG.compute.tf32},
+        keep=keep,
+        options={**CONFIG.pruning.model_dump(exclude={"shards"}), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("prune_circuit"),
     script:
