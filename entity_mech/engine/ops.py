@@ -42,7 +42,10 @@ def _inverse_size(x: Float[Tensor, "*rows d_model"], eps: float) -> Float[Tensor
 def rotate(x: Float[Tensor, "*rows d_head"], cos: Tensor, sin: Tensor) -> Float[Tensor, "*rows d_head"]:
     """Rotary position embedding; cos and sin broadcast against x."""
     half = x.shape[-1] // 2
-    return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
+    out = x * cos
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+    out[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return out
 
 
 def split_qkv(decoder: Decoder, layer: int, x: Float[Tensor, "*rows d_model"]) -> tuple[Tensor, Tensor, Tensor]:
