@@ -1,7 +1,8 @@
 """The least floating-point operations that a search needs: a product and a sum count as two.
 
 Only matrix products are counted, and only those that no exact method can leave out: pass 1 from each sender's
-layer up, pass 2 on suffix tokens from each row's first receiver layer up, the vocabulary at the last token.
+layer up, pass 2 on suffix tokens from each row's first receiver layer up, the vocabulary at the last token; and,
+once for all searches, the clean and the corrupted run.
 """
 
 from shapes import Shape
@@ -34,7 +35,21 @@ def _join(s: Shape, kinds: dict[str, list[int]], n_pos: int, start: int, n_query
 def _layer(s: Shape, n_pos: int, start: int, n_query: int) -> int:
     """Per row: projections of the suffix, its attention over prefix and suffix, the output projection."""
     projections = n_pos * 4 * s.d_model * s.kv_heads * s.d_head + n_query * 4 * s.d_model * s.heads * s.d_head
-    return projections + n_query * (start + n_pos) * 4 * s.heads * s.d_head
+    paid = n_query * (start + n_pos) - n_query * (n_query - 1) // 2  # pairs of a query and a key not after it
+    return projections + paid * 4 * s.heads * s.d_head
+
+
+def runs(s: Shape, n_prompts: int, n_pos: int) -> int:
+    """The clean and the corrupted run of all prompts, for searches that send from the last token or before it.
+
+    In the last layer all keys and values are needed but only the last token's query: clean up to the vocabulary,
+    corrupted up to the head outputs, which are all that is patched.
+    """
+    below = (s.layers - 1) * (_layer(s, n_pos, 0, n_pos) + n_pos * _mlp(s))
+    top = _layer(s, n_pos, 0, 1)
+    clean = below + top + _mlp(s) + 2 * s.d_model * s.vocab
+    corrupted = below + top - 2 * s.heads * s.d_head * s.d_model
+    return n_prompts * (clean + corrupted)
 
 
 def pass_2(s: Shape, receivers: Receivers, start: int, n_pos: int) -> int:

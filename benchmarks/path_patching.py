@@ -2,11 +2,12 @@
 
 import least_flops
 import numpy as np
+import pandas as pd
 import torch
 from literal_path_patching import LiteralPathPatching
 from rows import row, turns_row
 from shapes import CHAIN, N_POS, Setting
-from timing import cpu_seconds, sgemm_rate, take_turns
+from timing import sgemm_rate, take_turns
 
 from entity_mech.engine.clean import CleanRun, run_clean
 from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
@@ -82,20 +83,19 @@ def measure_searches(setting: Setting, n_literal: int, seconds: float) -> list[d
             made["clean"] = run_clean(setting.decoder, setting.ids, KEPT)
             run_clean(setting.decoder, setting.other, {"z"}, shape.layers - 1)
 
-        engine_runs()
-        before = [(cpu_seconds(literal_runs), cpu_seconds(engine_runs)) for _ in range(3)]
-        rate = sgemm_rate(shape.d_model, 2 * shape.d_mlp)
-        literal_s, engine_s = (float(np.median(side)) for side in zip(*before, strict=True))
-        runs = row("clean and corrupted runs", engine_s, literal_s, ran="all", gap=0.0, sgemm=rate)
+        turns = take_turns(
+            engine_runs, [literal_runs] * 3, lambda: sgemm_rate(shape.d_model, 2 * shape.d_mlp), seconds
+        )
+        flops = least_flops.runs(shape, *setting.ids.shape)
+        runs = turns_row("clean and corrupted runs", turns, 1, ran="all", gap=0.0, flops=flops)
         oracle, clean = made["oracle"], made["clean"]
         assert isinstance(oracle, LiteralPathPatching)
         assert isinstance(clean, CleanRun)
         rows = [measure_search(setting, group, oracle, clean, n_literal, seconds) for group in CHAIN]
-    limits = sum(float(r["engine_s"]) / float(r["time_over_limit"]) for r in rows)  # type: ignore[arg-type]
-    flops = sum(float(r["least_tflop"]) for r in rows) * 1e12  # type: ignore[arg-type]
-    engine = sum(float(r["engine_s"]) for r in [runs, *rows])  # type: ignore[arg-type]
-    literal = sum(float(r["literal_s"]) for r in [runs, *rows])  # type: ignore[arg-type]
-    gap = max(float(r["gap"]) for r in rows)  # type: ignore[arg-type]
+    both = pd.DataFrame([runs, *rows])
+    sums = both[["engine_s", "literal_s", "least_tflop"]].sum()
+    limit = (both["engine_s"] / both["time_over_limit"]).sum()
+    flops = sums["least_tflop"] * 1e12
     ran = f"{n_literal} senders a search"
-    total = row("four searches", engine, literal, ran=ran, gap=gap, sgemm=flops / limits, flops=flops)
+    total = row("four searches", *sums[:2], ran=ran, gap=both["gap"].max(), sgemm=flops / limit, flops=flops)
     return [runs, *rows, total]

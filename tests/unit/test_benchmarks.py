@@ -41,12 +41,26 @@ def test_least_flops_by_hand():
     assert least_flops.search(s, receivers, [4], 5) == first + second
 
 
+def test_least_flops_of_the_clean_and_corrupted_runs_by_hand():
+    s = Shape(layers=2, heads=2, kv_heads=1, d_model=4, d_head=2, d_mlp=8, vocab=10)
+    mlp, kv, query_or_out = 2 * 3 * 4 * 8, 2 * 4 * 4, 2 * 4 * 4
+    attended = 2 * 2 * 2 * 2  # scores and mixing, two heads of two dimensions, for one query and one key
+    # Three tokens: in layer 0 they attend to 1, 2 and 3; in layer 1 only the last one asks.
+    below = 3 * (kv + 2 * query_or_out + mlp) + (1 + 2 + 3) * attended
+    clean = below + 3 * kv + 2 * query_or_out + 3 * attended + mlp + 2 * 4 * 10
+    corrupted = below + 3 * kv + query_or_out + 3 * attended
+    assert least_flops.runs(s, 5, 3) == 5 * (clean + corrupted)
+
+
 def test_searches_agree_with_the_literal_way_and_the_total_adds_up(setting):
     table = pd.DataFrame(measure_searches(setting, n_literal=2, seconds=0.01))
     assert table["what"].tolist() == ["clean and corrupted runs", *(f"search {g}" for g in CHAIN), "four searches"]
     assert (table["gap"] < 5e-6).all()
     assert table["engine_s"].iloc[-1] == pytest.approx(table["engine_s"].iloc[:-1].sum())
     assert (table["ratio"] > 0).all()
+    assert table["least_tflop"].iloc[-1] == pytest.approx(table["least_tflop"].iloc[:-1].sum())
+    over = table["time_over_limit"].iloc[:-1]
+    assert over.min() <= table["time_over_limit"].iloc[-1] <= over.max(), "the total charges all its rows"
 
 
 def test_other_stages_agree_with_the_literal_way(setting, tmp_path):
