@@ -1,24 +1,26 @@
 """Refined mode of a search: first-order scores choose which senders are run exactly. Off by default.
 
 Pass 1 is exact for all senders and one gradient a prompt gives a first-order score for each. The strongest
-candidates, those whose receivers' inputs move most, and a random sample are then run exactly, and the exact
-set grows until a further step brings nothing into the top k. Heads never run exactly keep their first-order
-score and are labelled so.
+candidates, those whose receivers' inputs move most, and a random sample are then run exactly. What first-order
+scores leave out is second order: it grows with the square of how far the inputs move. The largest such error seen,
+in units of that square, says how wrong each other score may be, and every sender that could still be among the top k
+is run exactly too, a few at a time. Heads never run exactly keep their first-order score and are labelled so.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids
+from entity_mech.engine import memory
+from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.direct_paths import ReceiverValues, direct_paths
 from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
-from entity_mech.engine.path_patching import clean_answer, read_senders_
+from entity_mech.engine.path_patching import KEPT, clean_answer, read_senders_
 from entity_mech.engine.receivers import Receivers
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
@@ -26,17 +28,24 @@ from entity_mech.task.tokens import TokenizedPrompts
 
 # (kind: "corrupted" or "null", role, prompts) -> head outputs [prompt, layer, head, d_head]
 HeadOutputs = Callable[[str, str, np.ndarray], np.ndarray]
+# Differences of scores below this are rounding.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class RefinedOptions:
-    """How many senders are run exactly, in units of k (the number of heads that the search must find)."""
+    """How many senders are run exactly; k is the number of heads that the search must find."""
 
-    first: float = 3.0  # strongest by first-order score
-    moved: float = 1.0  # whose receivers' inputs move most
-    random: int = 16  # senders
-    grow: float = 1.0  # added in each further step
+    first: float = 1.0  # strongest by first-order score, in units of k
+    moved: float = 0.5  # whose receivers' inputs move most, in units of k
+    share: float = 0.05  # random sample, as a share of the senders, but at least two
+    random: int = 16  # at most so many of them
+    grow: float = 0.5  # at most so many in each further step, in units of k
     seed: int = 0
+
+    def n_random(self, senders: int) -> int:
+        """Size of the random sample."""
+        return min(self.random, max(2, round(self.share * senders)))
 
 
 @dataclass
@@ -55,46 +64,72 @@ class RefinedEffects:
         return np.asarray((self.first_order[senders] - self.relative[senders]).mean(1))
 
 
+class _Kept:
+    """Receiver values of prompt batches between the steps: in memory up to a budget, beyond it on disk."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.bytes = Path(folder), 0
+        self.held: dict[int, ReceiverValues] = {}
+
+    def put(self, first: int, values: ReceiverValues) -> None:
+        here = {key: value.cpu() for key, value in values.items()}
+        size = sum(value.nbytes for value in here.values())
+        if self.bytes + size > memory.CPU_BYTES:
+            torch.save(here, self.folder / f"{first}.pt")
+            return
+        self.held[first] = here
+        self.bytes += size
+
+    def get(self, first: int) -> ReceiverValues:
+        if first in self.held:
+            return self.held[first]
+        found: ReceiverValues = torch.load(self.folder / f"{first}.pt", weights_only=True)
+        return found
+
+
 class _Batches:
-    """Prompt batches with their receiver values kept on disk between the rounds, so memory stays bounded."""
+    """Prompt batches with their facts and clean runs; the clean run of a batch that is the only one is kept."""
 
     def __init__(
-        self, decoder: Decoder, prompts: TokenizedPrompts, rows: np.ndarray, size: int, token: str, folder: str
-    ):
-        self.decoder, self.prompts, self.rows, self.token = decoder, prompts, rows, token
-        self.folder = Path(folder)
+        self,
+        decoder: Decoder,
+        prompts: TokenizedPrompts,
+        rows: np.ndarray,
+        size: int,
+        token: str,
+        clean_of: Callable[[np.ndarray], CleanRun] | None,
+    ) -> None:
+        self.decoder, self.prompts, self.rows, self.size, self.token = decoder, prompts, rows, size, token
         self.starts = range(0, len(rows), size)
-        self.size = size
+        self.clean_of = clean_of or self._run
+        self.only: CleanRun | None = None
+
+    def _run(self, rows: np.ndarray) -> CleanRun:
+        run = self.only or run_clean(self.decoder, to_ids(self.decoder, self.prompts.rows(rows).ids), KEPT)
+        if len(self.starts) == 1:
+            self.only = run
+        return run
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, tuple[Tensor, ...], CleanRun]]:
         for first in self.starts:
             at = self.rows[first : first + self.size]
             part = self.prompts.rows(at)
             facts = (part.length, part.answer, part.roles[self.token])
-            clean = run_clean(self.decoder, to_ids(self.decoder, part.ids), EVERYTHING)
-            yield first, at, tuple(to_ids(self.decoder, fact) for fact in facts), clean
-
-    def save(self, first: int, values: ReceiverValues) -> None:
-        for (layer, kind), value in values.items():
-            np.save(self.folder / f"{first}-{layer}-{kind}.npy", value.float().cpu().numpy(), allow_pickle=False)
-
-    def load(self, first: int, receivers: Receivers) -> ReceiverValues:
-        values = {}
-        for layer, kinds in receivers.layers.items():
-            for kind in kinds if layer else ():
-                array = np.load(self.folder / f"{first}-{layer}-{kind}.npy", allow_pickle=False)
-                values[layer, kind] = torch.as_tensor(array).to(self.decoder.device, self.decoder.dtype)
-        return values
+            yield first, at, tuple(to_ids(self.decoder, fact) for fact in facts), self.clean_of(at)
 
 
-def _first_round(batches: _Batches, outputs: HeadOutputs, receivers: Receivers) -> tuple[np.ndarray, np.ndarray]:
+def _first_round(
+    batches: _Batches, outputs: HeadOutputs, receivers: Receivers, kept: _Kept
+) -> tuple[np.ndarray, np.ndarray]:
     """First-order effects [sender, prompt] and how far each sender moves the receivers' inputs [sender]."""
     s = batches.decoder.shape
     effects, moved = [], []
     for first, at, (length, answer, pos), clean in track(batches, len(batches.starts), f"{batches.token}: pass 1"):
         z = torch.as_tensor(outputs("corrupted", batches.token, at)).to(batches.decoder.device, batches.decoder.dtype)
         _, values = direct_paths(batches.decoder, clean, pos, z, receivers)
-        batches.save(first, values)
+        kept.put(first, values)
+        # The residual stream before a layer, which clean runs of searches do not keep.
+        clean = replace(clean, pre=[clean.mid[i] - clean.attn_out[i] for i in range(receivers.last + 1)])
         base = clean_inputs(batches.decoder, clean, pos, receivers)
         gradients = receiver_gradients(batches.decoder, clean, length, answer, pos, receivers)
         effect, far = first_order_effects(values, base, gradients, s.n_layers * s.n_heads)
@@ -104,7 +139,7 @@ def _first_round(batches: _Batches, outputs: HeadOutputs, receivers: Receivers) 
 
 
 def _run_exactly(
-    batches: _Batches, receivers: Receivers, senders: np.ndarray, max_rows: int, found: RefinedEffects
+    batches: _Batches, receivers: Receivers, kept: _Kept, senders: np.ndarray, max_rows: int, found: RefinedEffects
 ) -> None:
     """Pass 2 for some senders on all prompts; their rows of `found` become exact."""
     chosen = to_ids(batches.decoder, np.sort(senders))
@@ -115,7 +150,9 @@ def _run_exactly(
         p_clean, logit_clean = clean_answer(batches.decoder, clean, length, answer)
         p = p_clean.expand(len(found.relative), -1).clone()
         logit = logit_clean.expand(len(found.relative), -1).clone()
-        values = batches.load(first, receivers)
+        values = {
+            key: value.to(batches.decoder.device, batches.decoder.dtype) for key, value in kept.get(first).items()
+        }
         which = (chosen, chosen)  # senders, and their places: values, p and logit hold all senders
         read_senders_(batches.decoder, clean, length, answer, pos, receivers, values, max_rows, *which, p, logit)
         columns = slice(first, first + len(length))
@@ -125,10 +162,18 @@ def _run_exactly(
     found.rounds.append(len(index))
 
 
-def _top(scores: np.ndarray, k: int) -> set[int]:
-    """The k most negative senders (fewer where not negative)."""
-    order = [int(i) for i in np.argsort(scores, kind="stable")[:k] if scores[i] < 0]
-    return set(order)
+def _contenders(found: RefinedEffects, moved: np.ndarray, k: int, below: int) -> list[int]:
+    """Senders not run exactly that may be among the k most negative, strongest first-order score first.
+
+    A score may be as wrong as the worst one seen, relative to how far the receivers' inputs move.
+    """
+    mean, ran = found.first_order.mean(1)[:below], found.exact[:below]
+    scores = np.sort(found.relative[:below][ran].mean(1))
+    bar = min(scores[k - 1], 0.0) if len(scores) >= k else 0.0  # a head not below 0 is never chosen
+    error = np.maximum(np.abs(found.errors(np.flatnonzero(ran))) - ROUNDING, 0)
+    worst = (error / np.maximum(moved[:below][ran], np.finfo(np.float32).tiny)).max()
+    hopeful = ~ran & (mean - worst * moved[:below] < bar)
+    return [int(i) for i in np.argsort(mean, kind="stable") if hopeful[i]]
 
 
 def refined_effects(
@@ -142,30 +187,26 @@ def refined_effects(
     batch_size: int,
     max_rows: int,
     options: RefinedOptions,
+    clean_of: Callable[[np.ndarray], CleanRun] | None = None,
 ) -> RefinedEffects:
     """Effects of a search with heads as receivers; k: how many heads it must find.
 
-    Senders at or above the last receiver are exactly 0 and count as run.
+    Senders at or above the last receiver are exactly 0 and count as run. clean_of: gives the clean run (KEPT) of
+    some prompts, where a chain of searches has it already.
     """
     s = decoder.shape
     n, below = s.n_layers * s.n_heads, receivers.last * s.n_heads
     with tempfile.TemporaryDirectory() as folder:
-        batches = _Batches(decoder, prompts, rows, batch_size, token, folder)
-        first_order, moved = _first_round(batches, outputs, receivers)
+        kept, batches = _Kept(folder), _Batches(decoder, prompts, rows, batch_size, token, clean_of)
+        first_order, moved = _first_round(batches, outputs, receivers, kept)
         logit = np.full_like(first_order, np.nan)
         logit[below:] = 0
-        sample = np.random.default_rng(options.seed).permutation(below)[: options.random]
+        sample = np.random.default_rng(options.seed).permutation(below)[: options.n_random(below)]
         found = RefinedEffects(first_order.copy(), logit, first_order, np.arange(n) >= below, np.sort(sample))
-        by_score = np.argsort(first_order.mean(1), kind="stable")
-        by_score = by_score[by_score < below]
+        by_score = np.argsort(first_order.mean(1)[:below], kind="stable")
         by_move = np.argsort(-moved[:below], kind="stable")
         todo = {*by_score[: int(options.first * k)], *by_move[: int(options.moved * k)], *sample}
         while todo:
-            before = _top(np.where(found.exact, found.relative.mean(1), np.inf), k)
-            _run_exactly(batches, receivers, np.array(sorted(todo)), max_rows, found)
-            after = _top(np.where(found.exact, found.relative.mean(1), np.inf), k)
-            if before == after and len(found.rounds) > 1:
-                break
-            left = [i for i in by_score if not found.exact[i]]
-            todo = set(left[: max(1, int(options.grow * k))])
+            _run_exactly(batches, receivers, kept, np.array(sorted(todo)), max_rows, found)
+            todo = set(_contenders(found, moved, k, below)[: max(1, int(options.grow * k))])
     return found

@@ -5,12 +5,14 @@ import torch
 from test_path_patching import CHAIN, Study
 from test_path_patching_engine import RECEIVERS, Case, N
 
-from entity_mech.engine.clean import run_clean
+from entity_mech.engine import memory
+from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.direct_paths import direct_paths
 from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
+from entity_mech.engine.path_patching import KEPT
 from entity_mech.engine.receivers import Receivers
 from entity_mech.methods.path_patching import search_effects
-from entity_mech.methods.refined_search import RefinedOptions, refined_effects
+from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, _contenders, refined_effects
 
 
 def test_first_order_is_the_limit_of_small_patches():
@@ -48,3 +50,31 @@ def test_exactly_run_heads_equal_the_exact_mode_and_growing_ends_at_all_of_them(
     assert found.exact.all()
     assert found.rounds == [8]
     np.testing.assert_allclose(found.relative, exact.relative, atol=1e-5)
+
+
+def test_contenders_are_those_that_the_worst_error_seen_could_lift_into_the_top():
+    first_order = np.array([-5.0, -3.0, -2.9, -1.0, 0.5, 0.0])[:, None]
+    moved = np.array([2.0, 1.0, 1.0, 6.0, 2.0, 0.0])
+    relative = first_order.copy()
+    ran = np.array([True, True, False, False, False, True])
+    relative[:2, 0] = -4.0, -2.5  # off by 1 and 0.5: half a unit per unit of movement
+    found = RefinedEffects(relative, relative, first_order, ran, np.array([1]))
+    # The second best exact score is -2.5. Within the error are -2.9 +- 0.5 and -1 +- 3, but not 0.5 +- 1.
+    assert _contenders(found, moved, 2, 5) == [2, 3]
+    assert _contenders(found, moved, 1, 5) == [], "nothing reaches below -4"
+
+
+def test_values_on_disk_and_a_given_clean_run_change_nothing(monkeypatch):
+    study = Study()
+    receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
+    args = (study.decoder, study.clean, study.outputs, CHAIN[2].token, receivers, 2, np.arange(6))
+    options = RefinedOptions(random=1)
+    given = run_clean(study.decoder, to_ids(study.decoder, study.clean.ids[:6]), KEPT)
+    want = refined_effects(*args, 6, 10**6, options)
+    found = refined_effects(*args, 6, 10**6, options, clean_of=lambda _: given)
+    np.testing.assert_array_equal(found.relative, want.relative)
+    in_memory = refined_effects(*args, 4, 10**6, options)
+    monkeypatch.setattr(memory, "CPU_BYTES", 0)
+    on_disk = refined_effects(*args, 4, 10**6, options)
+    np.testing.assert_array_equal(on_disk.relative, in_memory.relative)
+    np.testing.assert_allclose(on_disk.relative, want.relative, atol=1e-5)
