@@ -101,8 +101,9 @@ def run_search(
     corrupted: Float[Tensor, "prompt layer head d_head"],
     receivers: Receivers | None,
     max_rows: int = MAX_ROWS,
+    layers: Sequence[int] | None = None,
 ) -> tuple[Float[Tensor, "sender prompt"], Float[Tensor, "sender prompt"]]:
     """`patched_answers` from token ids."""
     return patched_answers(
-        decoder, run_clean(decoder, ids, KEPT), length, answer, pos, corrupted, receivers, max_rows
+        decoder, run_clean(decoder, ids, KEPT), length, answer, pos, corrupted, receivers, max_rows, layers
     )

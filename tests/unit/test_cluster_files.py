@@ -11,7 +11,8 @@ def test_rules_by_what_they_want():
     assert {"merge_tables", "draw_circuits", "tabulate_behaviour"} <= set(kinds["figures"])
     names = [rule for rules in kinds.values() for rule in rules]
     assert len(names) == len(set(names))
-    assert not {"all", "write_config", "download_model", "figures"} & set(names)
+    assert not {"all", "write_config", "download_model", "figures", "join_shards"} & set(names)
+    assert {"path_patch_shard", "prune_pairs"} <= set(kinds["model"])
 
 
 def test_kinds_are_read_from_the_rules(tmp_path):
@@ -19,6 +20,7 @@ def test_kinds_are_read_from_the_rules(tmp_path):
         "rule run:\n    resources:\n        gpu=gpu,\n    script:\n        1\n\n"
         "rule make_it:\n    resources:\n        gpu=0,\n    script:\n        1\n\n"
         "rule draw:\n    resources:\n        gpu=0,\n    script:\n        1\n\n"
+        "if True:\n\n    rule:\n        localrule: True\n\n"
         "rule names:\n    input:\n        1\n    localrule: True\n"
     )
     assert rules_by_kind(tmp_path) == {"model": ["run"], "dataset": ["make_it"], "figures": ["draw"]}

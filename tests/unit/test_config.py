@@ -141,6 +141,7 @@ def models(*names: str, **more) -> list[dict]:
         ({"task": {"objects": ["a", "b"]}}, "2 objects are too few for 7 boxes"),
         ({"task": {"boxes": 2, "objects": ["a", "b", "c", "two words"]}}, "task.objects[3]: 'two words'"),
         ({"figures": {"formats": ["pdf"]}}, "png must be there"),
+        ({"path_patching": {"mode": "refined", "shards": 2}}, "path_patching.shards: 2 with `mode: refined`"),
         ({"dcm": {"desiderata": ["object", "object", "position"]}}, "dcm.desiderata: 'object' stands there twice"),
         (
             {"dcm": {"desiderata": ["object"]}, "searches": [A | {"carries": "position"}]},

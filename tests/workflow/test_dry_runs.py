@@ -8,6 +8,8 @@ import yaml
 from helpers_workflow import ROOT, planned, snakemake
 from yte import process_yaml
 
+from entity_mech.rule_files import rules_by_kind
+
 PAPER = ROOT / "config" / "paper.yaml"
 PAPERS_MODELS = ["llama-7b", "vicuna-7b", "goat-7b", "float-7b"]
 
@@ -21,6 +23,17 @@ def test_every_config_dry_runs(config):
     assert jobs["path_patch"] == jobs["prune_circuit"] == jobs["train_dcm"] == n
     assert jobs["measure_faithfulness"] == n * n
     assert jobs["patch_across_models"] == sum(bool(model.get("base")) for model in models)
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_the_clusters_groups_of_small_jobs_fit_every_config(config, shards):
+    """Snakemake refuses a group that a job outside it stands between; the profile's groups are used here."""
+    kinds = rules_by_kind()
+    groups = [f"{rule}={kind}" for kind in ("dataset", "figures") for rule in kinds[kind]]
+    options = ["--configfile", str(config.relative_to(ROOT)), "--config", f"path_patching={{shards: {shards}}}"]
+    options += [f"pruning={{shards: {shards}}}", "--groups", *groups, "--group-components", "figures=1000"]
+    assert planned("--forceall", *options)["draw_attention"] == 1
 
 
 def test_a_config_stands_for_itself(tmp_path):

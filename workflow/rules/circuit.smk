@@ -5,11 +5,6 @@
 PRUNING_SHARDS = range(CONFIG.pruning.shards)
 
 
-def keep(wildcards):
-    """Number of candidates of each search."""
-    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
-
-
 if len(PRUNING_SHARDS) > 1:
 
     include: "circuit_shards.smk"

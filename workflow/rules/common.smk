@@ -170,6 +170,24 @@ def searches_of(model, *keys):
     return [search.model_dump(include={"name", *keys}) for search in CONFIG.searches_for(model)]
 
 
+def keep(wildcards):
+    """Number of candidates of each search."""
+    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
+
+
+def shards_of(model, searches):
+    """Files of all shards of some searches of a model."""
+    folder = f"<results>/models/{model}/path_patching"
+    return [f"{folder}/{search}/{shard}.h5" for search in searches for shard in range(CONFIG.path_patching.shards)]
+
+
+def patched_into(wildcards):
+    """Names of the earlier searches whose heads a search patches into, in the chain's order."""
+    receivers = next(search.receivers for search in CONFIG.searches if search.name == wildcards.search)
+    wanted = {one.search for one in receivers if one != "logits"}
+    return [search.name for search in CONFIG.searches if search.name in wanted]
+
+
 def roles():
     """Token roles of the chain, each once."""
     return list(dict.fromkeys(search.token for search in CONFIG.searches))

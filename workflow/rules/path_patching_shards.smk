@@ -3,19 +3,6 @@
 # Outputs: models/{model}/path_patching.csv; on the way answers.csv and {search}/{shard}.h5 in models/{model}/path_patching
 
 
-def shards_of(model, searches):
-    """Files of all shards of some searches of a model."""
-    folder = f"<results>/models/{model}/path_patching"
-    return [f"{folder}/{search}/{shard}.h5" for search in searches for shard in range(CONFIG.path_patching.shards)]
-
-
-def patched_into(wildcards):
-    """Names of the earlier searches whose heads a search patches into, in the chain's order."""
-    receivers = next(search.receivers for search in CONFIG.searches if search.name == wildcards.search)
-    wanted = {one.search for one in receivers if one != "logits"}
-    return [search.name for search in CONFIG.searches if search.name in wanted]
-
-
 rule answer_discovery:
     """Which prompts a model answers rightly: the same ones count for all shards."""
     input:

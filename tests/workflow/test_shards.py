@@ -1,0 +1,55 @@
+"""A model's searches and pairs shared out among jobs, and refined searches: the same heads as in one job."""
+
+import json
+
+import numpy as np
+import pandas as pd
+from helpers_workflow import ROOT, planned
+from study_copy import StudyCopy
+
+CIRCUIT = "results/small/circuits/base.json"
+
+
+def scores(study: StudyCopy) -> pd.DataFrame:
+    return pd.read_csv(study.path("models/base/path_patching.csv"))
+
+
+def circuit(study: StudyCopy) -> dict:
+    data = json.loads(study.path("circuits/base.json").read_text())
+    return {group["letter"]: [(head["layer"], head["head"]) for head in group["heads"]] for group in data["groups"]}
+
+
+def test_shards_find_the_same_circuit(study: StudyCopy):
+    whole, heads, pairs = scores(study), circuit(study), study.path("models/base/pruning_pairs.csv").read_bytes()
+    study.configure({"path_patching": {"shards": 3}, "pruning": {"shards": 2}})
+    study.run(CIRCUIT)
+    assert len(list(study.path("models/base/path_patching").glob("*/*.h5"))) == 4 * 3
+    assert len(list(study.path("models/base/pruning_pairs").iterdir())) == 2
+    found = scores(study)
+    pd.testing.assert_frame_equal(found, whole, check_exact=False, rtol=0, atol=1e-5)
+    assert found["receiver"].any()
+    assert circuit(study) == heads
+    assert study.path("models/base/pruning_pairs.csv").read_bytes() == pairs
+    assert not list(study.folder.glob("results/small/**/*.partial.h5"))
+    assert not study.planned(CIRCUIT)
+
+
+def test_refined_searches_find_the_same_circuit(study: StudyCopy):
+    whole, heads = scores(study), circuit(study)
+    study.configure({"path_patching": {"mode": "refined"}})
+    study.run(CIRCUIT)
+    found = scores(study)
+    exact = found["exact"]
+    np.testing.assert_allclose(found["score"][exact], whole["score"][exact], atol=1e-5)
+    assert found["receiver"].tolist() == whole["receiver"].tolist()
+    assert circuit(study) == heads
+
+
+def test_shards_of_many_models_are_planned(tmp_path):
+    options = ("--configfile", str(ROOT / "config" / "paper.yaml"), "--config", "pruning={shards: 5}")
+    jobs = planned("prune_circuits", *options, "path_patching={shards: 8}", cwd=tmp_path)
+    assert jobs["path_patch_shard"] == 4 * 3 * 8
+    assert jobs["prune_pairs"] == 4 * 5
+    assert jobs["join_shards"] == jobs["resolve_candidates"] == jobs["prune_circuit"] == 4
+    assert "answer_discovery" not in jobs, "the paper scores all prompts"
+    assert "path_patch" not in jobs
