@@ -163,7 +163,7 @@ def measure_run(run: Path) -> pd.DataFrame:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", default=Path("results/tiny"))
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "refined.csv")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "attribution.csv")
     given = parser.parse_args()
     torch.set_num_threads(1)
     measure_run(given.run).to_csv(given.out, index=False, float_format="%.4g", lineterminator="\n")

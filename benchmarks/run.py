@@ -9,13 +9,14 @@ import torch
 from patching import measure_circuits, measure_cmap, measure_dcm, with_eager
 from path_patching import measure_searches
 from plots import plot_ratios, plot_scaling
+from refined import measure_refined
 from scaling import measure_scaling, peak_memory
 from shapes import SHAPES, Setting
 
 from entity_mech.engine.packed import PACKED
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("searches", "circuits", "cmap", "dcm", "scaling", "memory")
+PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "scaling", "memory")
 MEMORY_PROMPTS = (48, 192)
 
 
@@ -40,6 +41,18 @@ def measure_shape(name: str, parts: list[str], quick: bool, show: Callable[[pd.D
             show(table)
             tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def measure_each(shapes: list[str], measure: Callable[[Setting], list[dict[str, object]]]) -> pd.DataFrame:
+    """A part with a table of its own, over shapes."""
+    tables = []
+    for name in shapes:
+        table = pd.DataFrame(measure(Setting(SHAPES[name], 7)))
+        table.insert(0, "shape", name)
+        show(table)
+        tables.append(table)
+        PACKED.clear()
+    return pd.concat(tables, ignore_index=True)
 
 
 def measure_memory(shape: str) -> pd.DataFrame:
@@ -87,6 +100,9 @@ def main() -> None:
         if len(table):
             table = write(table, options.out / "bench.csv", ["shape", "what"])
             plot_ratios(table, options.out / "bench.png")
+    if "refined" in options.parts:
+        table = measure_each(options.shapes, lambda setting: measure_refined(setting, 1 if options.quick else 2))
+        write(table, options.out / "refined.csv", ["shape", "what"])
     if "scaling" in options.parts:
         table = pd.DataFrame(measure_scaling(1 if options.quick else 3, options.quick))
         show(table)
