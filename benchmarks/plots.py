@@ -32,7 +32,8 @@ def plot_ratios(table: pd.DataFrame, path: Path) -> None:
         axis.set_title(name, loc="left", fontsize=10)
         axis.tick_params(axis="x", rotation=30, labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(frameon=False, fontsize=8)
     fig.savefig(path, dpi=150, metadata={"Software": None})
     plt.close(fig)
 

@@ -12,11 +12,12 @@ from plots import plot_ratios, plot_scaling
 from refined import measure_refined
 from scaling import measure_scaling, peak_memory
 from shapes import SHAPES, Setting
+from variants import measure_variants
 
 from entity_mech.engine.packed import PACKED
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "scaling", "memory")
+PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory")
 MEMORY_PROMPTS = (48, 192)
 
 
@@ -103,6 +104,12 @@ def main() -> None:
     if "refined" in options.parts:
         table = measure_each(options.shapes, lambda setting: measure_refined(setting, 1 if options.quick else 2))
         write(table, options.out / "refined.csv", ["shape", "what"])
+    if "variants" in options.parts:
+        table = measure_each(
+            [name for name in options.shapes if name != "135M"],
+            lambda setting: measure_variants(setting, 1 if options.quick else 3),
+        )
+        write(table, options.out / "variants.csv", ["shape", "what"])
     if "scaling" in options.parts:
         table = pd.DataFrame(measure_scaling(1 if options.quick else 3, options.quick))
         show(table)

@@ -13,10 +13,12 @@ import least_flops
 from patching import GROUPS, draw_circuit, mask_of, measure_circuits, measure_cmap, measure_dcm
 from path_patching import measure_searches
 from plots import plot_ratios, plot_scaling
+from refined import measure_refined
 from rows import verdict
 from scaling import slope
 from shapes import CHAIN, Setting, Shape
 from timing import take_turns
+from variants import measure_variants
 
 from entity_mech.engine.receivers import Receivers
 
@@ -74,6 +76,24 @@ def test_other_stages_agree_with_the_literal_way(setting, tmp_path):
     points = pd.DataFrame({"axis": ["heads"] * 2, "value": [4, 8], "engine_s": [1.0, 2.0], "slope": [1.0, 1.0]})
     plot_scaling(points, tmp_path / "scaling.png")
     assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir())
+
+
+def test_refined_mode_finds_the_exact_heads_and_its_total_adds_up(setting):
+    table = pd.DataFrame(measure_refined(setting, n_literal=1)).set_index("what")
+    assert table["same_heads"].dropna().all()
+    parts, total = table.iloc[:-1], table.loc["four searches"]
+    assert total["refined_s"] == pytest.approx(parts["refined_s"].sum())
+    assert total["against_literal"] == pytest.approx(parts["literal_s"].sum() / parts["refined_s"].sum())
+    searches = table.loc[["search B", "search C", "search D"]]
+    assert (searches["run_exactly"] <= searches["senders"]).all()
+    assert (searches["error_max"] < 0.01).all()
+
+
+def test_variants_compare_equal_work(setting):
+    table = pd.DataFrame(measure_variants(setting, 1)).set_index("what")
+    assert (table["ratio"] > 0).all()
+    errors = table.loc[["bfloat16, search A", "bfloat16, search D"], "error_max"]
+    assert errors.between(1e-7, 0.05).all()
 
 
 def test_drawn_circuits_share_no_head_at_one_token():
