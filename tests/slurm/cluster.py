@@ -1,4 +1,4 @@
-"""A real SLURM on this machine: munge, slurmctld and slurmd on loopback, with a graphics card that is not there.
+"""A real SLURM on this machine: munge, slurmctld and slurmd on loopback, with two graphics cards that are not there.
 
 It needs root and Debian's packages, and writes /etc/slurm: SLURM's own commands look there only once Snakemake has
 cleaned a job's environment. So it refuses a machine on which SLURM is set up already. Daemons are stopped by the ids
@@ -45,7 +45,7 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:1
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:2
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=60
 PartitionName=gpu Nodes=ALL MaxTime=60
 """
@@ -119,7 +119,7 @@ class Cluster:
         values = {"folder": self.folder, "host": socket.gethostname(), "cpus": os.cpu_count()}
         SETTINGS.mkdir(exist_ok=True)
         (SETTINGS / "slurm.conf").write_text(MARK + SLURM_CONF.format(**values, memory=int(pages / 2**20 * 0.95)))
-        (SETTINGS / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        (SETTINGS / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
         (SETTINGS / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         self._start_munge()
         call("slurmctld")

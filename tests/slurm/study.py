@@ -13,11 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import Cluster, Job, wait_until
-from small_study import ROOT, SNAKEFILE, config_text
+import yaml
+from small_study import MODEL, ROOT, SNAKEFILE, config_text
+
+from entity_mech.config_stages import STAGE_NAMES
 
 PATIENCE = 240.0  # seconds for one job to come up or to end
-# The chain from models to circuits, what they do, and some of the tables and figures.
-WHOLE = ("behaviour", "faithfulness", "dcm", "results/small/figures/circuits/base.png")
+# A fine-tuned model beside the base, whose pairs of heads two jobs share: fan-out over models and within one.
+MORE = {
+    "models": [
+        {"name": "base", "path": str(MODEL)},
+        {"name": "chat", "path": f"{MODEL.parent}/chat", "base": "base"},
+    ],
+    "pruning": {"shards": 2},
+    "cmap": {"random_draws": 1, "directions": ["into_base"]},
+    "leave_out": list(STAGE_NAMES),
+}
 # What the test changes of the profile: how often SLURM is asked, and how long a file may take to show.
 TESTS_OWN = (
     "--slurm-init-seconds-before-status-checks=1",
@@ -82,7 +93,8 @@ class Study:
     runs: list[Run] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        (self.folder / "config.yaml").write_text(config_text())
+        config = yaml.safe_load(config_text()) | MORE
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         # `device: auto` asks for a card where the machine has a driver for one, which this file stands for.
         driver = self.folder / "bin" / "nvidia-smi"
         driver.parent.mkdir()
