@@ -38,7 +38,7 @@ class RefinedOptions:
 
     first: float = 1.0  # strongest by first-order score, in units of k
     moved: float = 0.5  # whose receivers' inputs move most, in units of k
-    share: float = 0.05  # random sample, as a share of the senders, but at least two
+    share: float = 0.03  # random sample, as a share of the senders, but at least two
     random: int = 16  # at most so many of them
     grow: float = 0.5  # at most so many in each further step, in units of k
     seed: int = 0

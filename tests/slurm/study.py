@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import Cluster, Job, wait_until
 import yaml
+from cluster import Cluster, Job, wait_until
 from small_study import MODEL, ROOT, SNAKEFILE, config_text
 
 from entity_mech.config_stages import STAGE_NAMES
