@@ -18,7 +18,8 @@ from entity_mech.engine.packed import PACKED
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory")
-MEMORY_PROMPTS = (48, 192)
+MEMORY_PROMPTS = {"135M": (6, 24)}  # several batches there already; else
+MEMORY_DEFAULT = (48, 192)
 
 
 def measure_shape(name: str, parts: list[str], quick: bool, show: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
@@ -63,7 +64,7 @@ def measure_memory(shape: str) -> pd.DataFrame:
     rows = [
         {"shape": shape, "stage": stage, "prompts": n, "peak_mib": peak_memory(shape, n, stage)}
         for stage in STAGES
-        for n in MEMORY_PROMPTS
+        for n in MEMORY_PROMPTS.get(shape, MEMORY_DEFAULT)
     ]
     return pd.DataFrame(rows)
 
@@ -116,6 +117,6 @@ def main() -> None:
         table.to_csv(options.out / "scaling.csv", index=False, float_format="%.4g", lineterminator="\n")
         plot_scaling(table, options.out / "scaling.png")
     if "memory" in options.parts:
-        table = pd.concat([measure_memory(name) for name in options.shapes], ignore_index=True)
-        show(table)
-        write(table, options.out / "memory.csv", ["shape", "stage", "prompts"])
+        for name in options.shapes:
+            show(table := measure_memory(name))
+            write(table, options.out / "memory.csv", ["shape", "stage", "prompts"])
