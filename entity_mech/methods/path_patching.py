@@ -189,8 +189,8 @@ def _refined(
     rows: np.ndarray,
     batch: int,
     options: PathPatchingOptions,
-) -> dict[str, Effects]:
-    """A search in refined mode; says how far first-order scores were off where both are known."""
+) -> Arrays:
+    """The fields of a refined search's effects; says how far first-order scores were off where both are known."""
     assert options.refined is not None
     k = max(search.receiver_heads, 1 if search.keep == "knee" else int(search.keep))
     found = refined_effects(
@@ -203,7 +203,7 @@ def _refined(
         log(
             f"{search.name}: first-order error on {len(which)} {name}: mean {error.mean():.2g}, max {error.max():.2g}"
         )
-    return {"corrupted": Effects(found.relative, found.logit, found.exact)}
+    return {"relative": found.relative, "logit": found.logit, "exact": found.exact}
 
 
 def batch_size_of(decoder: Decoder, prompts: TokenizedPrompts, options: PathPatchingOptions, partial: Partial) -> int:
@@ -232,7 +232,7 @@ def run_chain(
     """All searches of a chain, one table [search x layer x head].
 
     prompts: the clean discovery prompts. outputs: head outputs of their corrupted (and null) partners at the
-    same role of their own. partial: what a killed job did of the exact searches, and its batch size. Raises
+    same role of their own. partial: what a killed job did, and its batch size. Raises
     UserError when a search patches into something that does not come earlier, or when no prompt is left.
     """
     batch = batch_size_of(decoder, prompts, options, partial)
@@ -247,7 +247,12 @@ def run_chain(
     for search in searches:
         receivers = receivers_of(search, done, decoder.shape.group)
         if options.refined is not None and receivers is not None and any(receivers.layers):
-            found = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options)
+            name = f"{search.name} refined"
+            kept = partial.get(name)
+            if kept is None:
+                kept = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options)
+                partial.put(name, kept)
+            found = {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
         else:
             found = search_effects(
                 decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows, runs, partial

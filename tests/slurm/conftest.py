@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, missing, wait_until
-from study import Run, Study, processes_with
+from study import WHOLE, Run, Study, processes_with
 
 
 @pytest.fixture(scope="session")
@@ -38,5 +38,5 @@ def study(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def whole_run(study: Study) -> Run:
-    """The study's first run, from nothing to its pages, without a fault."""
-    return study.start().expect(seconds=400)
+    """The study's first run, from nothing to circuits, CMAP and a figure, without a fault."""
+    return study.start(*WHOLE).expect(seconds=420)

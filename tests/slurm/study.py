@@ -29,6 +29,8 @@ MORE = {
     "cmap": {"random_draws": 1, "directions": ["into_base"]},
     "leave_out": list(STAGE_NAMES),
 }
+# From words to circuits and what they do in each other's place, with some tables and a figure.
+WHOLE = ("behaviour", "cmap", "results/small/figures/circuits/base.png")
 # What the test changes of the profile: how often SLURM is asked, and how long a file may take to show.
 TESTS_OWN = (
     "--slurm-init-seconds-before-status-checks=1",

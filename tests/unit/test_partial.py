@@ -9,6 +9,7 @@ from test_path_patching import CHAIN, PathPatchingOptions, Study, run_chain
 
 from entity_mech.engine.partial import Partial
 from entity_mech.methods.pruning import Pair, pair_table
+from entity_mech.methods.refined_search import RefinedOptions
 
 STAMP = {"model": "base", "config": "1"}
 
@@ -85,6 +86,24 @@ def test_a_killed_chain_goes_on_to_the_same_table(tmp_path, monkeypatch, puts):
     pd.testing.assert_frame_equal(chain(Partial(path, STAMP)), whole, check_exact=True)
     batches, kinds = 2 * len(CHAIN), 2
     assert len(asked) == (batches - (puts - 1)) * kinds  # one put is the batch size
+
+
+def test_a_refined_search_that_was_done_is_not_done_again(tmp_path, monkeypatch):
+    study, path = Study(), tmp_path / "x.partial.h5"
+    options = PathPatchingOptions(batch_size=3, null=False, refined=RefinedOptions(first=0.5, moved=0.5, random=1))
+
+    def chain(partial):
+        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial)
+
+    whole = chain(Partial(None, {}))
+    assert not whole["exact"].all()
+    with pytest.raises(Killed):
+        chain(DiesAfter(path, 4))  # the batch size, two batches of the exact search, one refined search
+    asked = []
+    given = study.outputs
+    monkeypatch.setattr(study, "outputs", lambda *key: asked.append(key) or given(*key))
+    pd.testing.assert_frame_equal(chain(Partial(path, STAMP)), whole, check_exact=True)
+    assert {role for _, role, _ in asked} == {"label"}, "only the last search ran"
 
 
 def test_a_chain_goes_on_with_the_batch_size_it_began_with(tmp_path, monkeypatch):

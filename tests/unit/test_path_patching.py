@@ -79,7 +79,8 @@ def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
     for row in table.itertuples():
         pos = (torch.as_tensor(p.roles[row.token]) for p in (clean, other))
         p = oracle.probability(row.layer, row.head, *pos, keys[row.search], answer)
-        assert row.score == pytest.approx(((p - p_clean) / p_clean).mean().item(), abs=5e-6)
+        # A score above 1 (an answer that was hardly likely) has float error of its own size: rel.
+        assert row.score == pytest.approx(((p - p_clean) / p_clean).mean().item(), abs=5e-6, rel=1e-5)
         assert row.null_score == pytest.approx(0, abs=1e-5), "the null sources here are the clean prompts"
 
 

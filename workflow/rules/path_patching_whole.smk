@@ -23,7 +23,12 @@ rule path_patch:
         runtime=minutes(10, 30),
         gpu=gpu,
     params:
-        searches=lambda wildcards: searches_of(wildcards.model, "letter", "token", "receivers", "receiver_heads"),
+        searches=lambda wildcards: searches_of(
+            wildcards.model,
+            *("letter", "token", "receivers", "receiver_heads"),
+            # Refined searches run as many heads exactly as are kept; for exact ones their number decides nothing.
+            *(["keep"] if CONFIG.path_patching.mode == "refined" else []),
+        ),
         options=PATH_PATCHING,
         machine=machine,
         code=code("path_patch"),
