@@ -12,6 +12,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -207,3 +209,20 @@ def end_process(file: Path, seconds: float) -> None:
         except ProcessLookupError:
             break
     file.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Whether a cluster can be started on this machine: start one, stop it."""
+    why_not = missing()
+    if why_not is not None:
+        sys.exit(why_not)
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.start()
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    main()
