@@ -38,5 +38,5 @@ def study(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def whole_run(study: Study) -> Run:
-    """The study's first run, from nothing to circuits, CMAP and a figure, without a fault."""
+    """The study's first run, from nothing to circuits and a figure, without a fault."""
     return study.start(*WHOLE).expect(seconds=420)

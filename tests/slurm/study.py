@@ -26,11 +26,10 @@ MORE = {
         {"name": "chat", "path": f"{MODEL.parent}/chat", "base": "base"},
     ],
     "pruning": {"shards": 2},
-    "cmap": {"random_draws": 1, "directions": ["into_base"]},
     "leave_out": list(STAGE_NAMES),
 }
-# From words to circuits and what they do in each other's place, with some tables and a figure.
-WHOLE = ("behaviour", "cmap", "results/small/figures/circuits/base.png")
+# From words to circuits, one circuit in the other model, a table and a figure.
+WHOLE = ("behaviour", "results/small/faithfulness/chat/base.csv", "results/small/figures/circuits/base.png")
 # What the test changes of the profile: how often SLURM is asked, and how long a file may take to show.
 TESTS_OWN = (
     "--slurm-init-seconds-before-status-checks=1",

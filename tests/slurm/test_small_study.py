@@ -6,7 +6,7 @@ from study import WHOLE, Run, Study
 
 from entity_mech.rule_files import rules_by_kind
 
-LOCAL = {"behaviour", "cmap"}  # the stages' names are no jobs
+LOCAL = {"behaviour"}  # a stage's name is no job
 
 
 def test_every_job_ran_through_slurm_and_nothing_ran_twice(study: Study, whole_run: Run):
@@ -15,14 +15,19 @@ def test_every_job_ran_through_slurm_and_nothing_ran_twice(study: Study, whole_r
     alone = Counter({rule: planned[rule] for rule in rules_by_kind()["model"] if planned[rule]})
     groups = [job for job in jobs if job.rule not in alone]
     assert alone["prepare_model"] == alone["path_patch"] == alone["resolve_candidates"] == 2
-    assert (alone["prune_pairs"], alone["patch_across_models"]) == (4, 1)
+    assert (alone["prune_pairs"], alone["measure_faithfulness"]) == (4, 1)
     assert Counter(job.rule for job in jobs if job.rule in alone) == alone
     assert sorted(job.rule.split("_")[0] for job in groups) == ["dataset", "figures"]
     assert set(planned) - LOCAL <= {rule for rules in rules_by_kind().values() for rule in rules}
     assert {job.state for job in jobs} == {"COMPLETED"}
     done = f"{planned.total()} of {planned.total()} steps (100%) done"
     assert done in whole_run.text
-    for name in ("tables/behaviour.csv", "tables/cmap.csv", "circuits/chat.json", "figures/circuits/base.png"):
+    for name in (
+        "tables/behaviour.csv",
+        "faithfulness/chat/base.csv",
+        "circuits/chat.json",
+        "figures/circuits/base.png",
+    ):
         assert study.path(name).is_file(), name
 
 
