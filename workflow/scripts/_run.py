@@ -38,6 +38,7 @@ def job(snakemake: Any) -> Iterator[None]:
     what = " ".join([snakemake.rule, *(f"{name}={value}" for name, value in snakemake.wildcards.items())])
     log(f"{what}, {snakemake.threads} threads; " + ", ".join(f"{n} {v}" for n, v in versions().items()))
     start = time.monotonic()
+    failed = False
     try:
         set_up_torch(snakemake)
         yield
@@ -45,14 +46,18 @@ def job(snakemake: Any) -> Iterator[None]:
         message = told(error)
         if message is None:
             raise
+        failed = True
         os.write(terminal, f"{what}: {message}\n".encode())
         log(f"error: {message}")
-        sys.exit(1)
     finally:
         with suppress(OSError):  # the disk may be full
             memory = ", ".join(f"{amount:.0f} MB on {place}" for place, amount in peak_memory_mb().items())
             log(f"{time.monotonic() - start:.1f} s, at most {memory}")
             sys.stdout.flush()
+            sys.stderr.flush()
+    if failed:
+        # Not sys.exit: HDF5 would try again to write what a full disk did not take, and crash.
+        os._exit(1)
 
 
 def told(error: Exception) -> str | None:
