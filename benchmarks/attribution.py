@@ -119,6 +119,8 @@ def compare(study: Study, search: Search, receivers: Receivers | None) -> tuple[
     for _ in range(2):
         for work in (exact, refined, attribution):
             seconds[work.__name__] = cpu_seconds(work)
+    if receivers is None:  # no pass 2, so nothing to refine
+        seconds["refined"] = seconds["exact"]
     below = len(found["exact"]) if receivers is None else receivers.last * n_heads
     row: dict[str, object] = {"search": search.name, "senders": below, "k": k}
     best = set(ranking(tables["exact"])[:k])

@@ -22,7 +22,10 @@ def plot_ratios(table: pd.DataFrame, path: Path) -> None:
         for i, (ratio, limit) in enumerate(
             zip(rows["ratio"], rows.get("ratio_at_limit", rows["ratio"] * float("nan")), strict=True)
         ):
-            axis.annotate(f"{ratio:.3g}", (i, ratio), ha="center", va="bottom", fontsize=8)
+            above = max(ratio, limit) if pd.notna(limit) else ratio  # not under the line
+            axis.annotate(
+                f"{ratio:.3g}", (i, above), (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=8
+            )
             if pd.notna(limit):
                 label = "least FLOPs at torch's matrix-multiply rate" if i == 0 else None
                 axis.plot([i - 0.4, i + 0.4], [limit, limit], color="#cc3311", lw=2, label=label)
@@ -47,6 +50,9 @@ def plot_scaling(table: pd.DataFrame, path: Path) -> None:
         axis.loglog(rows["value"], rows["engine_s"], "o-", color="#4477aa")
         axis.set_xticks(rows["value"], [str(v) for v in rows["value"]])
         axis.minorticks_off()
+        low, high = rows["engine_s"].min(), rows["engine_s"].max()
+        ticks = [n * 10.0**e for e in range(-2, 3) for n in (1, 2, 5) if low / 1.6 <= n * 10.0**e <= high * 1.6]
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_xlabel(name)
         axis.set_title(f"slope {rows['slope'].iloc[0]:.2f}", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)

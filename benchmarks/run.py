@@ -18,8 +18,8 @@ from entity_mech.engine.packed import PACKED
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory")
-MEMORY_PROMPTS = {"135M": (6, 24)}  # several batches there already; else
-MEMORY_DEFAULT = (48, 192)
+# Each is several batches under the small budget of memory_stages.py.
+MEMORY_PROMPTS = {"6x8x256": (48, 192), "12x12x768": (12, 48), "135M": (6, 24)}
 
 
 def measure_shape(name: str, parts: list[str], quick: bool, show: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def measure_memory(shape: str) -> pd.DataFrame:
     rows = [
         {"shape": shape, "stage": stage, "prompts": n, "peak_mib": peak_memory(shape, n, stage)}
         for stage in STAGES
-        for n in MEMORY_PROMPTS.get(shape, MEMORY_DEFAULT)
+        for n in MEMORY_PROMPTS[shape]
     ]
     return pd.DataFrame(rows)
 
