@@ -13,6 +13,7 @@ from entity_mech.engine.partial import NOTHING, Arrays, Partial
 from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
+from entity_mech.methods.candidates import KNEE, KNEE_MOST
 from entity_mech.methods.refined_search import HeadOutputs, refined_effects
 from entity_mech.methods.searches import PathPatchingOptions, Search
 from entity_mech.models.decoder import Decoder
@@ -192,7 +193,7 @@ def _refined(
 ) -> Arrays:
     """The fields of a refined search's effects; says how far first-order scores were off where both are known."""
     assert options.refined is not None
-    k = max(search.receiver_heads, 1 if search.keep == "knee" else int(search.keep))
+    k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
     found = refined_effects(
         decoder, prompts, outputs, search.token, receivers, k, rows, batch, options.max_rows, options.refined
     )
