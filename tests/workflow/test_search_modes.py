@@ -1,4 +1,4 @@
-"""A model's searches and pairs shared out among jobs, and refined searches: the same heads as in one job."""
+"""Searches and pairs of a model shared out among jobs, and refined searches: the same heads as in one job."""
 
 import json
 
