@@ -19,7 +19,7 @@ from entity_mech.engine.packed import PACKED
 HERE = Path(__file__).resolve().parent
 PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory")
 # Each is several batches under the small budget of memory_stages.py.
-MEMORY_PROMPTS = {"6x8x256": (48, 192), "12x12x768": (12, 48), "135M": (6, 24)}
+MEMORY_PROMPTS = {"6x8x256": (48, 192, 768), "12x12x768": (12, 48), "135M": (6, 24)}
 
 
 def measure_shape(name: str, parts: list[str], quick: bool, show: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
