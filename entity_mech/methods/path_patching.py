@@ -190,13 +190,13 @@ def _refined(
     rows: np.ndarray,
     batch: int,
     options: PathPatchingOptions,
+    runs: CleanRuns,
 ) -> Arrays:
     """The fields of a refined search's effects; says how far first-order scores were off where both are known."""
     assert options.refined is not None
     k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
-    found = refined_effects(
-        decoder, prompts, outputs, search.token, receivers, k, rows, batch, options.max_rows, options.refined
-    )
+    limits = (k, rows, batch, options.max_rows, options.refined)
+    found = refined_effects(decoder, prompts, outputs, search.token, receivers, *limits, clean_of=runs.of)
     senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * decoder.shape.n_heads])}
     senders["random sample"] = found.sample
     for name, which in senders.items():
@@ -251,7 +251,7 @@ def run_chain(
             name = f"{search.name} refined"
             kept = partial.get(name)
             if kept is None:
-                kept = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options)
+                kept = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options, runs)
                 partial.put(name, kept)
             found = {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
         else:

@@ -17,7 +17,8 @@ MODELS = {
     "gqa": {"layers": 4, "kv_heads": 2},
     "odd_head": {"layers": 4, "kv_heads": 1, "d_head": 12, "attention_bias": True, "mlp_bias": True},
 }
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-6}
+# float64 shows that the sums are the same ones; in float32 each side is off by some 5e-6 of the largest logit.
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 # roles of the sites, then edits as (layer, site, heads)
 CASES = {
     "last": (("last",), [(1, 0, (0, 3)), (2, 0, (1,)), (3, 0, (2, 0))]),
