@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from entity_mech.engine import memory
@@ -72,10 +73,11 @@ class _Kept:
         self.held: dict[int, ReceiverValues] = {}
 
     def put(self, first: int, values: ReceiverValues) -> None:
-        here = {key: value.cpu() for key, value in values.items()}
+        here = {key: value.cpu().contiguous() for key, value in values.items()}
         size = sum(value.nbytes for value in here.values())
         if self.bytes + size > memory.CPU_BYTES:
-            torch.save(here, self.folder / f"{first}.pt")
+            named = {f"{layer} {kind}": value for (layer, kind), value in here.items()}
+            save_file(named, self.folder / f"{first}.safetensors")
             return
         self.held[first] = here
         self.bytes += size
@@ -83,8 +85,8 @@ class _Kept:
     def get(self, first: int) -> ReceiverValues:
         if first in self.held:
             return self.held[first]
-        found: ReceiverValues = torch.load(self.folder / f"{first}.pt", weights_only=True)
-        return found
+        named = load_file(self.folder / f"{first}.safetensors")
+        return {(int(layer), kind): value for (layer, kind), value in ((n.split(), v) for n, v in named.items())}
 
 
 class _Batches:

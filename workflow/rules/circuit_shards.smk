@@ -48,7 +48,7 @@ rule prune_pairs:
     benchmark:
         "<benchmarks>/prune_pairs/{model}/{shard}.tsv"
     wildcard_constraints:
-        shard=r"\d+",
+        shard=one_of(map(str, PRUNING_SHARDS)),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads

@@ -45,7 +45,7 @@ rule path_patch_shard:
         "<benchmarks>/path_patch_shard/{model}/{search}_{shard}.tsv"
     wildcard_constraints:
         search=one_of(search.name for search in CONFIG.searches),
-        shard=r"\d+",
+        shard=one_of(map(str, range(CONFIG.path_patching.shards))),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
