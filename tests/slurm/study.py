@@ -16,7 +16,7 @@ import yaml
 from cluster import Cluster, Job, wait_until
 from small_study import MODEL, ROOT, SNAKEFILE, config_text
 
-from entity_mech.config_stages import STAGE_NAMES
+from entity_mech.stages.table import OPTIONAL
 
 PATIENCE = 240.0  # seconds for one job to come up or to end
 # A fine-tuned model beside the base, whose pairs of heads two jobs share: fan-out over models and within one.
@@ -26,7 +26,7 @@ MORE = {
         {"name": "chat", "path": f"{MODEL.parent}/chat", "base": "base"},
     ],
     "pruning": {"shards": 2},
-    "leave_out": list(STAGE_NAMES),
+    "leave_out": list(OPTIONAL),
 }
 # From words to circuits, one circuit in the other model, a table and a figure.
 WHOLE = ("behaviour", "results/small/faithfulness/chat/base.csv", "results/small/figures/circuits/base.png")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers_workflow import ROOT, planned
 
-from entity_mech.config_load import load_config
+from entity_mech.config.load import load_config
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

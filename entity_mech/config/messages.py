@@ -9,14 +9,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 ROOT = "(the config)"
-# What a pattern of config.py allows, in words.
-PATTERNS = {
-    r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$": "letters and digits, joined by single dots, dashes or underscores",
-    r"^[a-z][a-z0-9_]*$": "lower-case letters, digits and underscores, a letter first",
-    r"^[A-Z]$": "one capital letter",
-    r"^[A-Z]+$": "capital letters",
-    r"^(auto|cpu|cuda(:\d+)?)$": "auto, cpu, cuda or cuda:N",
-}
 _SHAPES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -96,7 +88,7 @@ def _sentence(found: Any, model: type[BaseModel]) -> str:
     if kind == "union_tag_invalid":
         return f"{dotted(path)}: {shown(value)} should be text or a list."
     if kind == "string_pattern_mismatch":
-        return f"{dotted(path)}: {shown(value)} should be {PATTERNS.get(context['pattern'], found['msg'])}."
+        return f"{dotted(path)}: {shown(value)} should be {_pattern_words(model, path)}."
     if kind in _LIMITS:
         text, limit = _LIMITS[kind]
         return f"{dotted(path)}: {shown(value)} should be {text.format(context[limit])}."
@@ -116,13 +108,25 @@ def _words(expected: str) -> list[str]:
     return [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
 
 
+def _pattern_words(model: type[BaseModel], path: Sequence[str | int]) -> str:
+    """What the pattern of the key at a path of the config allows, in words."""
+    names = [part for part in path if isinstance(part, str)]
+    extra = _section_at(model, names[:-1]).model_fields[names[-1]].json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra["x-words"])
+
+
 def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """Keys allowed at a path of the config."""
+    return list(_section_at(model, path).model_fields)
+
+
+def _section_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
     current: type[BaseModel] = model
     for part in path:
         if isinstance(part, str):
             current = _section_of(current.model_fields[part].annotation) or current
-    return list(current.model_fields)
+    return current
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

@@ -1,42 +1,33 @@
-"""The config of a run: every key, what it means, what is allowed, its unit, its default and what it costs.
+"""The sections of a config: every key, what it means, what is allowed, its unit, its default and what it costs.
 
-These models are the only truth: `config/config.yaml`, `workflow/schemas/config.schema.yaml` and the tables of
-`config/README.md` are written from them (`python -m entity_mech.config_files write`), the defaults are the
-default run. `config_load.load_config` turns a config file's mapping into a checked `Config`.
+These models are the only truth about the keys; `schema.py` says what a whole config is.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Tag
 
-from entity_mech.config_keys import Real, Section, key
-from entity_mech.config_stages import Attention, Completeness, Patching, Probes, Stage
-from entity_mech.models.sources import ModelSource, build_sources
-
-NAME = r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"
-IDENTIFIER = r"^[a-z][a-z0-9_]*$"
+from entity_mech.config.keys import (
+    DEVICE,
+    IDENTIFIER,
+    KIND,
+    LETTER,
+    LETTERS,
+    NAME,
+    BatchSize,
+    Keep,
+    Objects,
+    Real,
+    Section,
+    key,
+)
 
 Role = Literal[
     "bos", "the", "object", "is", "in", "box", "label", "separator",
     "query_box", "query_label", "contains", "last", "previous_label", "correct_object",
 ]  # fmt: skip
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, str):
-        return "(word)"
-    return "(list)" if isinstance(value, (list, tuple)) else "(other)"
-
-
-# Keys that hold a word or something else. The tags let an error be about the one that was meant.
-_KIND = Discriminator(_kind)
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Keep = Annotated[Annotated[Literal["knee"], Tag("(word)")] | Annotated[Natural, Tag("(other)")], _KIND]
-BatchSize = Annotated[Annotated[Literal["auto"], Tag("(word)")] | Annotated[Positive, Tag("(other)")], _KIND]
-Objects = Annotated[Annotated[str, Tag("(word)")] | Annotated[list[str], Tag("(list)")], _KIND]
 
 
 class Model(Section):
@@ -64,9 +55,7 @@ class Model(Section):
         "Number format in which it runs.",
         cost="bfloat16 halves memory and, on a card, more than halves time",
     )
-    device: str = key(
-        "auto", "auto (a card when there is one), cpu, cuda or cuda:N.", pattern=r"^(auto|cpu|cuda(:\d+)?)$"
-    )
+    device: str = key("auto", "auto (a card when there is one), cpu, cuda or cuda:N.", pattern=DEVICE)
     label: str | None = key(None, "Name shown in figures; its `name` when left out.")
     adapter: bool = key(
         False,
@@ -91,7 +80,7 @@ class Task(Section):
         "line) or a CSV file (its first column). A word is used when it is one token in every tokenizer of "
         "the run.",
     )
-    labels: str = key("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Letters that may label a box.", pattern=r"^[A-Z]+$")
+    labels: str = key("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Letters that may label a box.", pattern=LETTERS)
 
 
 class Prompts(Section):
@@ -122,7 +111,7 @@ class Receiver(Section):
     )
 
 
-Source = Annotated[Annotated[Literal["logits"], Tag("(word)")] | Annotated[Receiver, Tag("(other)")], _KIND]
+Source = Annotated[Annotated[Literal["logits"], Tag("(word)")] | Annotated[Receiver, Tag("(other)")], KIND]
 
 
 class ModelCounts(Section):
@@ -137,7 +126,7 @@ class Search(Section):
     """One search of the chain: which heads, at one token, matter to the receivers."""
 
     name: str = key(..., "Name of the group of heads that it finds.", pattern=IDENTIFIER)
-    letter: str = key(..., "Its letter in tables and figures.", pattern=r"^[A-Z]$")
+    letter: str = key(..., "Its letter in tables and figures.", pattern=LETTER)
     token: Role = key(..., "Token role at which its heads (the senders) sit.")
     receivers: list[Source] = key(
         ..., "What is patched: `logits` alone, or inputs of heads found by earlier searches.", min_length=1
@@ -250,6 +239,42 @@ class Cmap(Section):
     )
 
 
+class Completeness(Section):
+    """The circuit and the whole model with the same heads removed from both."""
+
+    random_halves: int = key(
+        20, "Random halves of the circuit that are removed.", unit="draws", cost="time of measure_completeness", ge=1
+    )
+
+
+class Patching(Section):
+    """Heads that masks chose, patched on fresh pairs: every circuit's heads in every model."""
+
+    pairs: int = key(100, "Pairs in a resample.", unit="pairs", cost="time of patch_dcm_heads", ge=1)
+    resamples: int = key(5, "Resamples of pairs.", unit="resamples", cost="time of patch_dcm_heads", ge=1)
+
+
+class ProbePairs(Section):
+    """Pairs of prompts for each probe."""
+
+    train: int = key(300, "Pairs on which masks are trained.", unit="pairs", cost="time of probe_position", ge=1)
+    validation: int = key(100, "Pairs on which the best mask is chosen.", unit="pairs", ge=1)
+    test: int = key(300, "Pairs on which accuracy is reported.", unit="pairs", ge=1)
+
+
+class Probes(Section):
+    """Eleven changes to the source prompt, to see what a group means by position."""
+
+    group: str = key("position_transmitter", "Search whose group is probed.", min_length=1)
+    pairs: ProbePairs = key(ProbePairs, "How many pairs of prompts for each probe.")
+
+
+class Attention(Section):
+    """Attention of each group's strongest heads."""
+
+    heads: int = key(3, "Heads of a group, the strongest first.", unit="heads", ge=1)
+
+
 class Figures(Section):
     """Style of the figures. Each key redraws only the figures that use it."""
 
@@ -282,110 +307,3 @@ class Compute(Section):
         ge=1,
     )
     tf32: bool = key(False, "TF32 on cards that have it.", cost="several times faster in float32; scores to 3 digits")
-
-
-def tiny_models() -> list[Model]:
-    """The family that ships with the project."""
-    folder = "demo_models/tiny"
-    return [
-        Model(name="base", path=f"{folder}/base", label="base"),
-        Model(name="chat", path=f"{folder}/chat", base="base", label="chat (control)"),
-        Model(name="lora", path=f"{folder}/lora", base="base", label="LoRA fine-tune"),
-        Model(name="full", path=f"{folder}/full", base="base", label="full fine-tune"),
-    ]
-
-
-def tiny_searches() -> list[Search]:
-    """The tiny family's chain: heads at the previous label also feed the value fetchers themselves."""
-    a, b, c, d = "value_fetcher", "position_transmitter", "position_detector", "structure_reader"
-    into_d = [_from(c, "v"), _from(a, "k"), _from(a, "v")]
-    return [
-        _search(a, "A", "last", ["logits"], (3, 5), "object"),
-        _search(b, "B", "last", [_from(a, "q")], (3, 4), "label"),
-        _search(c, "C", "query_label", [_from(b, "v")], (3, 4), None),
-        _search(d, "D", "previous_label", into_d, (4, 6), None),
-    ]
-
-
-def _search(
-    name: str, letter: str, token: str, receivers: list[Any], counts: tuple[int, int], carries: Any
-) -> Search:
-    values = {"name": name, "letter": letter, "token": token, "receivers": receivers, "carries": carries}
-    return Search.model_validate({**values, "receiver_heads": counts[0], "keep": counts[1]})
-
-
-def _from(search: str, input_: Literal["q", "k", "v"]) -> Receiver:
-    return Receiver(search=search, input=input_)
-
-
-class Config(Section):
-    """A run."""
-
-    run: str = key("tiny", "Name of the run; its results go to results/{run}.", pattern=NAME)
-    seed: int = key(0, "Seed from which every random choice is derived.", ge=0)
-    base: str = key("base", "Name of the study's base model, against which fine-tuned ones are held.")
-    models: list[Model] = key(
-        tiny_models,
-        "The models. Those fine-tuned from the study's base are compared with it across models (CMAP); "
-        "every circuit is measured on every model, or as `cross_models` says.",
-        cost="time of every stage; faithfulness grows with the square",
-        min_length=1,
-    )
-    cross_models: Literal["all", "base"] = key(
-        "all",
-        "Whose circuits are measured on which model: all on all, or the study's base on each, each on the base, and "
-        "each on itself.",
-        cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models",
-    )
-    task: Task = key(Task, "Scenes and prompts.")
-    prompts: Prompts = key(Prompts, "How many prompts of each split. Every scene is asked for each of its boxes.")
-    searches: list[Search] = key(
-        tiny_searches,
-        "The chain of path-patching searches, in order; each finds one group of heads.",
-        min_length=1,
-    )
-    path_patching: PathPatching = key(PathPatching, "How heads are scored.")
-    pruning: Pruning = key(Pruning, "How a circuit is pruned.")
-    faithfulness: Faithfulness = key(Faithfulness, "How circuits are compared with the whole model.")
-    dcm: Dcm = key(Dcm, "What each group carries.")
-    cmap: Cmap = key(Cmap, "What fine-tuning improved.")
-    completeness: Completeness = key(Completeness, "Whether a circuit lacks anything.")
-    patching: Patching = key(Patching, "Heads that carry something, patched in every model.")
-    probes: Probes = key(Probes, "What position means.")
-    attention: Attention = key(Attention, "Where the strongest heads look.")
-    leave_out: list[Stage] = key(list, "Optional stages that this run does without.")
-    figures: Figures = key(Figures, "Style of the figures.")
-    compute: Compute = key(Compute, "What the run may use of the machine.")
-
-    def model(self, name: str) -> Model:
-        """The model of that name. Raises KeyError for another name."""
-        return {model.name: model for model in self.models}[name]
-
-    def sources(self) -> dict[str, ModelSource]:
-        """Where each model is, with its base and its tokenizer's model, by name in the config's order."""
-        return build_sources([model.model_dump() for model in self.models])
-
-    def fine_tuned(self) -> list[str]:
-        """Names of the models that were fine-tuned from the study's base, directly or in steps."""
-        return [model.name for model in self.models if self.base in self._bases(model.name)]
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """(model, circuit) names: which circuits are measured on which models."""
-        names = [model.name for model in self.models]
-        near = [(model, circuit) for model in names for circuit in names]
-        if self.cross_models == "base":
-            near = [(model, circuit) for model, circuit in near if model == circuit or self.base in (model, circuit)]
-        return near
-
-    def _bases(self, name: str) -> list[str]:
-        base = self.model(name).base
-        return [] if base is None else [base, *self._bases(base)]
-
-    def searches_for(self, model: str) -> list[Search]:
-        """The chain with the counts of one model."""
-        found = []
-        for search in self.searches:
-            own = next((counts for counts in search.models if counts.model == model), None)
-            counts = {} if own is None else own.model_dump(exclude={"model"}, exclude_none=True)
-            found.append(search.model_copy(update={**counts, "models": []}))
-        return found

@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from entity_mech.config import Config, Search
-from entity_mech.config_errors import dotted, nearest, not_among, sections, sentences, shown
+from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences, shown
+from entity_mech.config.schema import Config
+from entity_mech.config.sections import Search
 from entity_mech.errors import UserError
 from entity_mech.models.checks import problems
+from entity_mech.stages.table import OPTIONAL
 
 # Token roles in the order in which they stand in a prompt, and other names of two of them.
 ROLES = (
@@ -224,11 +226,20 @@ def _check_figures(config: Config) -> list[str]:
     return ["figures.formats: png must be there: the report shows it."] if missing else []
 
 
+def _check_leave_out(config: Config) -> list[str]:
+    return [
+        not_among(("leave_out", index), stage, "one of", OPTIONAL)
+        for index, stage in enumerate(config.leave_out)
+        if stage not in OPTIONAL
+    ]
+
+
 def _check_lists(config: Config) -> list[str]:
     lists: dict[str, Sequence[str]] = {
         "dcm.desiderata": config.dcm.desiderata,
         "cmap.directions": config.cmap.directions,
         "figures.formats": config.figures.formats,
+        "leave_out": config.leave_out,
     }
     return [f"{name}: {word!r} stands there twice." for name, words in lists.items() for word in _repeated(words)]
 
@@ -264,7 +275,8 @@ _CHECKS: list[_Check] = [
     (frozenset({"task"}), _check_task),
     (frozenset({"searches", "models", "dcm"}), _check_searches),
     (frozenset({"figures"}), _check_figures),
-    (frozenset({"dcm", "cmap", "figures"}), _check_lists),
+    (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),
+    (frozenset({"leave_out"}), _check_leave_out),
     (frozenset({"path_patching"}), _check_shards),
 ]
 _FILE_CHECKS: list[_Check] = [

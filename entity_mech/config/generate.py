@@ -1,7 +1,7 @@
 """Files about the config that are written from its models: the default config, the schema, the table of keys.
 
-python -m entity_mech.config_files write    # write them
-python -m entity_mech.config_files check    # say which of them differ from the models
+python -m entity_mech.config.generate write    # write them
+python -m entity_mech.config.generate check    # say which of them differ from the models
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from entity_mech.config import Config, Model, ModelCounts, Receiver, Search
-from entity_mech.config_errors import PATTERNS
+from entity_mech.config.schema import Config
+from entity_mech.config.sections import Model, ModelCounts, Receiver, Search
 
 DEFAULT = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 README = Path("config/README.md")
-BEGIN = "<!-- keys: written by `python -m entity_mech.config_files write`; do not edit below -->"
+BEGIN = "<!-- keys: written by `python -m entity_mech.config.generate write`; do not edit below -->"
 END = "<!-- end of keys -->"
 _WIDTH = 108
 _HEADER = """\
 # The default run: the small models that ship with the project, minutes on two CPU cores.
-# Written from entity_mech/config.py by `python -m entity_mech.config_files write`, to which a test holds it.
+# Written from entity_mech/config by `python -m entity_mech.config.generate write`; a test fails when they differ.
 # For a run of your own write a file with just the keys that differ, and start it with --configfile FILE.
 """
 _SCHEMA_HEADER = """\
-# JSON schema of a config file, for editors. Written from entity_mech/config.py by
-# `python -m entity_mech.config_files write`; a test fails when they differ.
+# JSON schema of a config file, for editors. Written from entity_mech/config by
+# `python -m entity_mech.config.generate write`; a test fails when they differ.
 """
 
 
@@ -161,8 +161,8 @@ def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"list of {_allowed(schema['items'], definitions)}".replace("list of keys", "list; keys of an item")
     if schema.get("type") == "object":
         return "keys: " + ", ".join(f"`{name}`" for name in schema["properties"])
-    if "pattern" in schema:
-        return PATTERNS[schema["pattern"]]
+    if "x-words" in schema:
+        return str(schema["x-words"])
     kinds = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text"}
     return kinds[schema["type"]] + _limits(schema)
 
@@ -210,7 +210,7 @@ def main(arguments: list[str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     for path in found:
-        print(f"{path} {'written' if arguments == ['write'] else 'differs from entity_mech/config.py'}")
+        print(f"{path} {'written' if arguments == ['write'] else 'differs from entity_mech/config'}")
     return 1 if found and arguments == ["check"] else 0
 
 
