@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":
-    sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "unit")]
+    sys.path[0] = str(HERE.parent)
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
@@ -19,9 +19,9 @@ import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 import yaml  # noqa: E402
-from timing import cpu_seconds  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from benchmarks.timing import cpu_seconds  # noqa: E402
 from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids  # noqa: E402
 from entity_mech.engine.first_order import receiver_gradients  # noqa: E402
 from entity_mech.engine.load import load_checked  # noqa: E402

@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from box_prompts import box_pairs, box_prompts
-from patching import BOXES, GROUPS, ROLES, draw_circuit, mask_of
-from shapes import Setting, Shape
 
+from benchmarks.patching import BOXES, GROUPS, ROLES, draw_circuit, mask_of
+from benchmarks.shapes import Setting, Shape
 from entity_mech.engine import memory
 from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.memory import path_patching_batch
@@ -21,6 +20,7 @@ from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions
 from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.searches import PathPatchingOptions, Search
+from tests.helpers.box_prompts import box_pairs, box_prompts
 
 BUDGET = 64 << 20
 SEARCHES = [

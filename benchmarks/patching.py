@@ -5,13 +5,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
-from box_prompts import box_pairs, box_prompts
-from literal_circuits import head_outputs, literal_circuit
-from literal_patching import literal_patched
-from rows import turns_row
-from shapes import DEPTHS, Setting, Shape
-from timing import sgemm_rate, take_turns
 
+from benchmarks.rows import turns_row
+from benchmarks.shapes import DEPTHS, Setting, Shape
+from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.ops import logits, predictions
@@ -19,6 +16,9 @@ from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.methods.circuits import Group
 from entity_mech.methods.dcm import GroupSplit, Split
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions, plan_of
+from tests.helpers.box_prompts import box_pairs, box_prompts
+from tests.helpers.literal_circuits import head_outputs, literal_circuit
+from tests.helpers.literal_patching import literal_patched
 
 BOXES = 7
 ROLES = ("label", "query_label", "last")

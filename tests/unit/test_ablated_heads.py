@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit, literal_knockout
 
 from entity_mech.errors import UserError
 from entity_mech.methods.ablated_heads import correct_without
 from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.completeness import COLUMNS, completeness, random_half, removed_sets
 from entity_mech.methods.role_map import enough, role_map, tokens_of
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit, literal_knockout
+from tests.helpers.random_models import decoder_from, random_llama
 
 ROLES = ("last", "label", "query_label")
 CIRCUIT = Circuit(

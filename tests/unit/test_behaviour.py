@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import last_logits
 
 from entity_mech.methods.behaviour import behaviour, summary
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import last_logits
+from tests.helpers.random_models import decoder_from, random_llama
 
 
 def test_equals_the_models_own_logits_whatever_the_batch():

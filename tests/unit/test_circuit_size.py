@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit
 
 from entity_mech.methods.circuit_size import CURVE_COLUMNS, circuit_size, nested_masks, sizes, summary
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit
+from tests.helpers.random_models import decoder_from, random_llama
 
 
 def scores():

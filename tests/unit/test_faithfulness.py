@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit
 
 from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.faithfulness import COLUMNS, faithfulness, random_mask
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit
+from tests.helpers.random_models import decoder_from, random_llama
 
 CIRCUIT = Circuit(
     "other",

@@ -6,8 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, exact_norms, random_llama
 
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.ops import logits
@@ -22,6 +20,8 @@ from entity_mech.methods.attention_patterns import (
 )
 from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.knockout import KnockoutOptions, random_targets, run_knockout, target_positions
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.random_models import decoder_from, exact_norms, random_llama
 
 PROMPTS = box_prompts(4, 8, ragged=True)
 N_LAYERS = 4

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from model_folders import IDS, save_model, save_tokenizer, source
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -13,6 +12,7 @@ from entity_mech.files import read_json
 from entity_mech.models.loading import check_exchangeable, load_decoder, read_model
 from entity_mech.models.prepare import prepare_model
 from entity_mech.models.probe import TOLERANCE, check_probe
+from tests.helpers.model_folders import IDS, save_model, save_tokenizer, source
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 10000.0}
 LLAMA3 = {

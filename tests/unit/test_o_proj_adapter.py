@@ -8,9 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_pairs, box_prompts
-from helpers import decoder_from
-from model_folders import save_adapter, save_model, source
 from transformers import AutoModelForCausalLM
 
 from entity_mech.engine.backgrounds import prepare_ablated
@@ -25,6 +22,9 @@ from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.searches import PathPatchingOptions, Search
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.prepare import prepare_model
+from tests.helpers.box_prompts import box_pairs, box_prompts
+from tests.helpers.model_folders import save_adapter, save_model, source
+from tests.helpers.random_models import decoder_from
 
 ROLES = ("last", "query_label", "label")
 POSITIONS = ("label", "query_label", "last")  # in the order of the prompt

@@ -3,9 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, literal_circuit
 
 from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.pruning import (
@@ -17,6 +14,9 @@ from entity_mech.methods.pruning import (
     removal_accuracy,
     significance_table,
 )
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, literal_circuit
+from tests.helpers.random_models import decoder_from, random_llama
 
 A, B, C, D = (0, 0), (1, 0), (2, 0), (3, 0)
 
