@@ -36,7 +36,7 @@ from entity_mech.methods.path_patching import (  # noqa: E402
     search_effects,
 )
 from entity_mech.methods.refined_search import RefinedOptions, refined_effects  # noqa: E402
-from entity_mech.methods.searches import Search  # noqa: E402
+from entity_mech.methods.searches import PathSearch  # noqa: E402
 from entity_mech.models.decoder import Decoder  # noqa: E402
 from entity_mech.task.tokens import TokenizedPrompts, read_prompts  # noqa: E402
 
@@ -85,7 +85,7 @@ class Study:
         return self.stored.every(role, rows)
 
 
-def compare(study: Study, search: Search, receivers: Receivers | None) -> tuple[dict[str, object], pd.DataFrame]:
+def compare(study: Study, search: PathSearch, receivers: Receivers | None) -> tuple[dict[str, object], pd.DataFrame]:
     """The three ways on one search; the table of the exact scores, from which later searches go on."""
     decoder, n_heads = study.decoder, study.decoder.shape.n_heads
     found: dict[str, np.ndarray] = {}
@@ -154,7 +154,7 @@ def measure_run(run: Path) -> pd.DataFrame:
             for one in config["searches"]:
                 sources = tuple((r["search"], r["input"]) for r in one["receivers"] if r != "logits")
                 keep = one["keep"] if isinstance(one["keep"], int) else one["receiver_heads"]
-                search = Search(one["name"], one["letter"], one["token"], sources, one["receiver_heads"], keep)
+                search = PathSearch(one["name"], one["letter"], one["token"], sources, one["receiver_heads"], keep)
                 receivers = receivers_of(search, done, decoder.shape.group)
                 row, done[search.name] = compare(study, search, receivers)
                 rows.append({"model": model["name"], **row})

@@ -13,7 +13,7 @@ from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.ops import logits, predictions
 from entity_mech.engine.store import Head, StoredHeads
-from entity_mech.methods.circuits import Group
+from entity_mech.methods.circuits import HeadGroup
 from entity_mech.methods.dcm import GroupSplit, Split
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions, plan_of
 from tests.helpers.box_prompts import box_pairs, box_prompts
@@ -117,7 +117,7 @@ def measure_dcm(setting: Setting, n_literal: int, seconds: float, batch: int = 3
     circuit = draw_circuit(shape, np.random.default_rng(0))
     rows = []
     for letter, heads in circuit.items():
-        group = Group(letter, letter, GROUPS[letter][0], tuple(heads))
+        group = HeadGroup(letter, letter, GROUPS[letter][0], tuple(heads))
         split = Split(setting.decoder, data, [plan_of(heads_at(group))], 8 << 30)
         rows.append(_measure_step(setting, letter, GroupSplit(split, group), data, n_literal, seconds))
     return rows

@@ -5,17 +5,17 @@ import pandas as pd
 import torch
 
 from entity_mech.engine.store import StoredHeads
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.cmap import Side
 from tests.helpers.box_prompts import box_prompts
 from tests.helpers.literal_circuits import head_outputs
 from tests.helpers.random_models import decoder_from, random_llama
 
 ROLES = ("last", "query_label", "label")
-A = Group("value_fetcher", "A", "last", ((2, 0), (1, 1), (2, 3)))
-B = Group("position_transmitter", "B", "last", ((0, 2), (1, 0)))
-C = Group("position_detector", "C", "query_label", ())
-D = Group("structure_reader", "D", "previous_label", ((0, 2), (1, 3)))
+A = HeadGroup("value_fetcher", "A", "last", ((2, 0), (1, 1), (2, 3)))
+B = HeadGroup("position_transmitter", "B", "last", ((0, 2), (1, 0)))
+C = HeadGroup("position_detector", "C", "query_label", ())
+D = HeadGroup("structure_reader", "D", "previous_label", ((0, 2), (1, 3)))
 CIRCUIT = Circuit("tuned", (A, B, C, D))
 SELECTED = pd.DataFrame(
     [("value_fetcher", "object", 2, 3, True), ("value_fetcher", "object", 2, 0, False)],

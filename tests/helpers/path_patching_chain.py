@@ -4,14 +4,14 @@ import numpy as np
 import torch
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.methods.searches import Search
+from entity_mech.methods.searches import PathSearch
 from entity_mech.task.tokens import TokenizedPrompts
 from tests.helpers.random_models import decoder_from, random_llama, random_prompts
 
 CHAIN = [
-    Search("a", "A", "last", (), 3, 4),
-    Search("b", "B", "last", (("a", "q"),), 2, 2),
-    Search("d", "D", "label", (("a", "k"), ("a", "v")), 0, 2),
+    PathSearch("a", "A", "last", (), 3, 4),
+    PathSearch("b", "B", "last", (("a", "q"),), 2, 2),
+    PathSearch("d", "D", "label", (("a", "k"), ("a", "v")), 0, 2),
 ]
 
 

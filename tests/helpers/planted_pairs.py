@@ -5,17 +5,17 @@ from dataclasses import replace
 import torch
 
 from entity_mech.engine.store import StoredHeads
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_patching import PatchData
 from tests.helpers.box_prompts import box_pairs
 from tests.helpers.literal_circuits import head_outputs
 from tests.helpers.literal_patching import literal_patched
 
 ROLES = ("last", "query_label", "label")
-GROUP = Group("position_detector", "C", "query_label", ((0, 1), (1, 0), (1, 2), (0, 3)))
-A = Group("value_fetcher", "A", "last", ((2, 0), (1, 1), (2, 3)))
-D = Group("structure_reader", "D", "previous_label", ((0, 2), (1, 3)))
-EMPTY = Group("position_transmitter", "B", "last", ())
+GROUP = HeadGroup("position_detector", "C", "query_label", ((0, 1), (1, 0), (1, 2), (0, 3)))
+A = HeadGroup("value_fetcher", "A", "last", ((2, 0), (1, 1), (2, 3)))
+D = HeadGroup("structure_reader", "D", "previous_label", ((0, 2), (1, 3)))
+EMPTY = HeadGroup("position_transmitter", "B", "last", ())
 CIRCUIT = Circuit("m", (A, EMPTY, GROUP, D))
 
 
@@ -26,7 +26,7 @@ def stored(model, prompts) -> StoredHeads:
     return StoredHeads(picked.numpy(), ROLES)
 
 
-def literal_logits(model, data: PatchData, group: Group, weights: torch.Tensor, rows=slice(None)):
+def literal_logits(model, data: PatchData, group: HeadGroup, weights: torch.Tensor, rows=slice(None)):
     base, source = data.pairs.base.rows(rows), data.source
     position = torch.as_tensor(base.roles[group.role])
     dtype = weights.dtype
@@ -37,7 +37,7 @@ def literal_logits(model, data: PatchData, group: Group, weights: torch.Tensor, 
     return literal_patched(model, torch.as_tensor(base.ids), torch.as_tensor(base.length - 1), edits)
 
 
-def data_for(model, seed: int, n: int, group: Group, planted: int, louder: float = 1.0) -> PatchData:
+def data_for(model, seed: int, n: int, group: HeadGroup, planted: int, louder: float = 1.0) -> PatchData:
     """Pairs whose target is what patching one head gives: that head carries the desideratum.
 
     louder: how much larger than life the source's outputs of that head are.

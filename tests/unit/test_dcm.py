@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from entity_mech.engine.prefix import Plan
+from entity_mech.engine.prefix import EditPlan
 from entity_mech.methods import dcm
-from entity_mech.methods.circuits import Circuit, Group
-from entity_mech.methods.dcm import DcmOptions, Desideratum, GroupSplit, Split, carried, run_dcm, train_mask
+from entity_mech.methods.circuits import Circuit, HeadGroup
+from entity_mech.methods.dcm import DcmOptions, Desideratum, GroupSplit, Split, chosen_by, run_dcm, train_mask
 from entity_mech.methods.head_patching import heads_at, patched_predictions, plan_of
 from tests.helpers.planted_pairs import CIRCUIT, GROUP, A, D, data_for, literal_logits
 from tests.helpers.random_models import decoder_from, random_llama
@@ -23,7 +23,7 @@ def model():
     return random_llama(layers=3, kv_heads=2, spread=0.35)
 
 
-def desideratum(model, group: Group = GROUP, planted: int = 2, n: int = 64, louder: float = 1.0):
+def desideratum(model, group: HeadGroup = GROUP, planted: int = 2, n: int = 64, louder: float = 1.0):
     return Desideratum("planted", *(data_for(model, seed, n, group, planted, louder) for seed in (1, 2, 3)))
 
 
@@ -53,7 +53,7 @@ def test_a_step_is_the_hooked_step(group):
 def test_judgements_are_whole_prompts(model, memory):
     data = data_for(model, 5, 11, GROUP, 1)
     decoder = decoder_from(model)
-    split = GroupSplit(Split(decoder, data, [plan_of(heads_at(GROUP)), Plan(("last",), 0)], memory), GROUP)
+    split = GroupSplit(Split(decoder, data, [plan_of(heads_at(GROUP)), EditPlan(("last",), 0)], memory), GROUP)
     for patched in ([True, False, True, True], [False] * 4, [True] * 4):
         weights = 1 - torch.tensor(patched, dtype=torch.float32)
         with torch.no_grad():
@@ -141,7 +141,7 @@ def test_the_best_mask_is_kept_not_the_last(model):
 
 
 def test_a_half_rounds_to_zero():
-    assert carried(np.array([0.5, 0.500001, 0.0, 1.0])).tolist() == [True, False, True, False]
+    assert chosen_by(np.array([0.5, 0.500001, 0.0, 1.0])).tolist() == [True, False, True, False]
 
 
 def test_variants_of_a_patch_equal_separate_runs(model):

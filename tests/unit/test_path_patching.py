@@ -14,7 +14,7 @@ from entity_mech.methods.path_patching import (
     score_table,
 )
 from entity_mech.methods.refined_search import RefinedOptions
-from entity_mech.methods.searches import PathPatchingOptions, Search
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from tests.helpers.literal_path_patching import LiteralPathPatching
 from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
@@ -71,7 +71,7 @@ def effects(*scores: float) -> dict[str, Effects]:
 
 
 def test_only_negative_heads_are_taken_strongest_first():
-    table = score_table(Search("a", "A", "last", (), 3, 1), effects(-0.2, 0.4, -0.5, 0.0), n_heads=2)
+    table = score_table(PathSearch("a", "A", "last", (), 3, 1), effects(-0.2, 0.4, -0.5, 0.0), n_heads=2)
     assert ranking(table) == [2, 0]
     assert table["receiver"].tolist() == [True, False, True, False]
     assert table["candidate"].tolist() == [False, False, True, False]
@@ -91,4 +91,4 @@ def test_bad_chains_are_refused():
     with pytest.raises(UserError, match="not an earlier search"):
         receivers_of(CHAIN[1], {}, group=1)
     with pytest.raises(UserError, match="another token"):
-        receivers_of(Search("x", "X", "label", (("a", "q"),), 1, 1), {"a": table}, group=1)
+        receivers_of(PathSearch("x", "X", "label", (("a", "q"),), 1, 1), {"a": table}, group=1)

@@ -11,7 +11,7 @@ import torch
 from entity_mech.engine.path_patching import run_search
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.path_patching import Effects, run_chain
 from entity_mech.methods.pruning import all_pairs, join_pairs, pair_table, shard_pairs
 from entity_mech.methods.search_shards import join_shards, join_table, run_shard, shard_layers, write_shard
@@ -117,7 +117,9 @@ def test_a_missing_shard_and_another_model_are_refused(tmp_path):
 
 
 GROUPS = {"a": 3, "b": 4}
-CIRCUIT = Circuit("m", tuple(Group(n, n.upper(), "last", tuple((0, i) for i in range(k))) for n, k in GROUPS.items()))
+CIRCUIT = Circuit(
+    "m", tuple(HeadGroup(n, n.upper(), "last", tuple((0, i) for i in range(k))) for n, k in GROUPS.items())
+)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5, 40])

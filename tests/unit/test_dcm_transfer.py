@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from entity_mech.errors import UserError
-from entity_mech.methods.patch_heads import FreshPairs, head_sets, patch_heads
+from entity_mech.methods.dcm_transfer import FreshPairs, head_sets, patch_chosen_heads
 from tests.helpers.planted_pairs import CIRCUIT, A, data_for
 from tests.helpers.random_models import decoder_from, random_llama
 
@@ -34,7 +34,7 @@ def test_sets_are_every_group_and_desideratum():
 def test_fresh_pairs_give_the_planted_heads_accuracy(model):
     resamples = [data_for(model, seed, n, A, 1, louder=8.0) for seed, n in ((11, 20), (12, 14), (13, 20))]
     fresh = [FreshPairs("object", "object", resamples), FreshPairs("no_comma", "position", resamples[:1])]
-    found = patch_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), fresh, batch=6)
+    found = patch_chosen_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), fresh, batch=6)
     summary = found.summary.set_index(["pairs", "letter"])
     planted = summary.loc[("object", "A")]
     assert (planted.accuracy, planted.n, planted.resamples, planted.n_heads) == (1.0, 54, 3, 1)
@@ -52,4 +52,4 @@ def test_fresh_pairs_give_the_planted_heads_accuracy(model):
 
 def test_no_pairs_is_an_error(model):
     with pytest.raises(UserError, match="no pairs to patch for object"):
-        patch_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), [FreshPairs("object", "object", [])])
+        patch_chosen_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), [FreshPairs("object", "object", [])])
