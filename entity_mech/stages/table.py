@@ -168,7 +168,13 @@ STAGES = (
         jobs={"probe_position": Job("model", 4000, 20, copies=4, minutes_per_gb=40)},
         tables={"probes": "probes/{model}.csv", "probe_masks": "probes/{model}_masks.csv"},
         figures=(
-            Figure("probes", "patched_heads:probes_of_tables", "functions", "What position means", ("probes", "probe_masks")),
+            Figure(
+                "probes",
+                "patched_heads:probes_of_tables",
+                "functions",
+                "What position means",
+                ("probes", "probe_masks"),
+            ),
         ),
         optional=True,
     ),

@@ -1,6 +1,6 @@
 """Cards of the demo models: `card.json` with the measured numbers, and README.md, written from it.
 
-    python -m entity_mech.models.demo.cards demo_models/tiny [--tried FAMILY ...]
+    python -m entity_mech.models.demo.model_cards demo_models/tiny [--tried FAMILY ...]
 
 writes the README.md files of a family again; `--tried` first notes the numbers of families trained from other
 seeds in the family's seeds.json, which the base's card shows.

@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit, literal_knockout
 
 from entity_mech.errors import UserError
-from entity_mech.methods.ablated_heads import correct_without
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.completeness import COLUMNS, completeness, random_half, removed_sets
+from entity_mech.methods.head_ablation import correct_without
 from entity_mech.methods.role_map import enough, role_map, tokens_of
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit, literal_knockout
+from tests.helpers.random_models import decoder_from, random_llama
 
 ROLES = ("last", "label", "query_label")
 CIRCUIT = Circuit(
     "m",
     (
-        Group("g", "A", "last", ((2, 0), (1, 1), (1, 3))),
-        Group("empty", "C", "query_label", ()),
-        Group("h", "D", "previous_label", ((0, 2), (1, 2))),
+        HeadGroup("g", "A", "last", ((2, 0), (1, 1), (1, 3))),
+        HeadGroup("empty", "C", "query_label", ()),
+        HeadGroup("h", "D", "previous_label", ((0, 2), (1, 2))),
     ),
 )
 VARIANTS = [
@@ -121,7 +121,7 @@ def test_the_full_model_is_complete():
     # every token a role of its own: two boxes are 18 tokens, at the same places in every prompt
     roles = {f"t{i}": np.full(6, i) for i in range(17)} | {"last": np.full(6, 17)}
     object.__setattr__(prompts, "roles", roles)
-    circuit = Circuit("m", tuple(Group(role, "X", role, everything) for role in roles))
+    circuit = Circuit("m", tuple(HeadGroup(role, "X", role, everything) for role in roles))
     table = completeness(decoder_from(model), prompts, means, circuit, draws=3)
     assert table["incompleteness"].max() == 0
     assert table.loc[0, "accuracy_circuit"] == 1

@@ -61,7 +61,7 @@ def head_sets(circuit: Circuit, selected: pd.DataFrame) -> list[HeadSet]:
     ]
 
 
-def patch_heads(
+def patch_chosen_heads(
     decoder: Decoder,
     sets: Sequence[HeadSet],
     pairs: Iterable[FreshPairs],

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from cluster import Cluster, Job, wait_until
-from small_study import MODEL, ROOT, SNAKEFILE, config_text
 
 from entity_mech.stages.table import OPTIONAL
+from tests.helpers.slurm_cluster import Cluster, Job, wait_until
+from tests.helpers.small_study import MODEL, ROOT, SNAKEFILE, config_text
 
 PATIENCE = 240.0  # seconds for one job to come up or to end
 # A fine-tuned model beside the base, whose pairs of heads two jobs share: fan-out over models and within one.

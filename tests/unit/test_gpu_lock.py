@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
-from entity_mech.models.cards import claim
+from entity_mech.models.gpu_lock import claim
 
-HOLD = (
-    "import sys; from entity_mech.models.cards import claim; print(claim(sys.argv[1:]), flush=True); sys.stdin.read()"
-)
+HOLD = """
+import sys
+from entity_mech.models.gpu_lock import claim
+print(claim(sys.argv[1:]), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_jobs_take_different_cards_and_give_them_back_when_killed(tmp_path, monkeypatch):

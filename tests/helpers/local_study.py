@@ -14,7 +14,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from small_study import MODEL, RESULTS, SNAKEFILE, config_text
+
+from tests.helpers.small_study import MODEL, RESULTS, SNAKEFILE, config_text
 
 PATIENCE = 600.0
 # From words to a circuit, what it was found from, and a figure.

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import decoder_from
-from test_dcm import CIRCUIT, A, data_for, literal_logits, model  # noqa: F401
 
 from entity_mech.errors import UserError
-from entity_mech.methods.patch_heads import FreshPairs, head_sets, patch_heads
+from entity_mech.methods.dcm_transfer import FreshPairs, head_sets, patch_chosen_heads
+from tests.helpers.planted_pairs import CIRCUIT, A, data_for
+from tests.helpers.random_models import decoder_from, random_llama
 
 SELECTED = pd.DataFrame(
     [
@@ -19,6 +19,11 @@ SELECTED = pd.DataFrame(
 )
 
 
+@pytest.fixture(scope="module")
+def model():
+    return random_llama(layers=3, kv_heads=2, spread=0.35)
+
+
 def test_sets_are_every_group_and_desideratum():
     sets = {(each.letter, each.desideratum): each.heads for each in head_sets(CIRCUIT, SELECTED)}
     assert len(sets) == 8
@@ -26,10 +31,10 @@ def test_sets_are_every_group_and_desideratum():
     assert set(sets.values()) == {()}
 
 
-def test_fresh_pairs_give_the_planted_heads_accuracy(model):  # noqa: F811
+def test_fresh_pairs_give_the_planted_heads_accuracy(model):
     resamples = [data_for(model, seed, n, A, 1, louder=8.0) for seed, n in ((11, 20), (12, 14), (13, 20))]
     fresh = [FreshPairs("object", "object", resamples), FreshPairs("no_comma", "position", resamples[:1])]
-    found = patch_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), fresh, batch=6)
+    found = patch_chosen_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), fresh, batch=6)
     summary = found.summary.set_index(["pairs", "letter"])
     planted = summary.loc[("object", "A")]
     assert (planted.accuracy, planted.n, planted.resamples, planted.n_heads) == (1.0, 54, 3, 1)
@@ -45,6 +50,6 @@ def test_fresh_pairs_give_the_planted_heads_accuracy(model):  # noqa: F811
     assert np.std(each.accuracy, ddof=1) == pytest.approx(other.sd_resamples)
 
 
-def test_no_pairs_is_an_error(model):  # noqa: F811
+def test_no_pairs_is_an_error(model):
     with pytest.raises(UserError, match="no pairs to patch for object"):
-        patch_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), [FreshPairs("object", "object", [])])
+        patch_chosen_heads(decoder_from(model), head_sets(CIRCUIT, SELECTED), [FreshPairs("object", "object", [])])

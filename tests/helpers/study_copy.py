@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from helpers_workflow import ROOT
+
+from tests.helpers.snakemake_runs import ROOT
 
 PARTS = ("config", "demo_models", "entity_mech", "workflow")
 OPTIONAL = (

@@ -41,7 +41,7 @@ def probe_ids(vocab: int, max_position: int) -> list[int]:
     return [ids[(7 * i + 3) % n] for i in range(n)] if n % 7 else ids
 
 
-def make_probe(vocab: int, max_position: int, own_logits: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+def record_logits(vocab: int, max_position: int, own_logits: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """Ask a model for its logits.
 
     own_logits: ids [prompt, pos] -> logits [prompt, pos, vocab]. Returned, ready for JSON: ids; per position
@@ -66,7 +66,7 @@ def make_probe(vocab: int, max_position: int, own_logits: Callable[[Tensor], Ten
     }
 
 
-def check_probe(decoder: Decoder, info: Mapping[str, Any], run_logits: Callable[[Decoder, Tensor], Tensor]) -> float:
+def check_logits(decoder: Decoder, info: Mapping[str, Any], run_logits: Callable[[Decoder, Tensor], Tensor]) -> float:
     """Largest difference between a decoder's logits and the stored ones, as a share of their spread.
 
     info: the contents of model.json. run_logits: the engine's (decoder, ids [prompt, pos]) -> logits

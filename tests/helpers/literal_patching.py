@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
-from helpers import exact_norms
-from literal_circuits import edited_heads
 from torch import Tensor
 from transformers import LlamaForCausalLM
+
+from tests.helpers.literal_circuits import edited_heads
+from tests.helpers.random_models import exact_norms
 
 
 def literal_patched(

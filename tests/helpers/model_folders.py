@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
-from helpers import random_llama
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from entity_mech.models.sources import ModelSource
+from tests.helpers.random_models import random_llama
 
 IDS = torch.tensor([[3, 40, 7, 7, 58, 21, 0, 60, 13]])
 
