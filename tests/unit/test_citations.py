@@ -14,8 +14,8 @@ SUFFIXES = (".py", ".smk", ".md", ".rst", ".yaml", ".sh", ".html", ".css", ".j2"
 EXAMPLES = {"config/mine.yaml"}
 
 NUMBERS = r"\d+(?:\.\d+)*(?:(?:, | and | to )\d+(?:\.\d+)*)*"
-CITATION = re.compile(rf"\b(method|paper), (?:sections?|(?=\d)) ?({NUMBERS})")
-MALFORMED = re.compile(r"\b(?:method|paper), \d")
+CITATION = re.compile(rf"\b(method|paper)(?:\.md)?, (?:sections?|(?=\d)) ?({NUMBERS})")
+MALFORMED = re.compile(r"\b(?:method|paper)(?:\.md)?, \d")
 
 
 def texts() -> Iterator[tuple[str, str]]:
