@@ -17,11 +17,12 @@ from matplotlib.colors import to_hex
 from entity_mech.files import write_text
 from entity_mech.reporting import markup
 from entity_mech.reporting.captions import caption
-from entity_mech.reporting.catalogue import ANSWERS, FAMILIES, SECTIONS, Family
+from entity_mech.reporting.catalogue import ANSWERS, FAMILIES, SECTIONS
 from entity_mech.reporting.figures.faithfulness import faithfulness_table
 from entity_mech.reporting.finding import LEFT_OUT, Finding, Tables, first
 from entity_mech.reporting.findings import QUESTIONS, SHORT_QUESTIONS, find, left_out, summary_table
 from entity_mech.reporting.study import Study, in_order
+from entity_mech.stages.stage import Figure
 
 MODELS_COLUMNS = [
     "model", "label", "color", "accuracy", "accuracy_low", "accuracy_high", "heads", "heads_by_group",
@@ -60,7 +61,7 @@ def models_table(study: Study, tables: Tables, findings: Sequence[Finding]) -> p
     return table.merge(summary_table(study, findings), on="model", how="left")
 
 
-def figures_of(run: Path, family: Family, models: Sequence[str]) -> list[tuple[str, str]]:
+def figures_of(run: Path, family: Figure, models: Sequence[str]) -> list[tuple[str, str]]:
     """(model or "", stem relative to the run) of the family's figures that are there."""
     wanted = [(m, family.stem.format(model=m)) for m in models] if family.per_model else [("", family.stem)]
     stems = [(model, f"figures/{stem}") for model, stem in wanted]

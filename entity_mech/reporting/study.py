@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from entity_mech.config import Config
+    from entity_mech.config.schema import Config
 
 # Okabe-Ito for groups, Tol's muted set for models, so that a colour never means one of each in one figure.
 GROUP_COLORS = ("#0072B2", "#D55E00", "#009E73", "#B3588C", "#E69F00", "#56B4E9", "#8C6D31", "#999999")

@@ -11,10 +11,10 @@ from entity_mech.methods.circuit_size import CURVE_COLUMNS, SUMMARY_COLUMNS
 from entity_mech.methods.cmap_inputs import COLUMNS as INPUT_COLUMNS
 from entity_mech.methods.cmap_inputs import INPUTS
 from entity_mech.methods.completeness import COLUMNS as COMPLETENESS_COLUMNS
+from entity_mech.methods.dcm_transfer import COLUMNS as PATCH_COLUMNS
 from entity_mech.methods.knockout import COLUMNS as KNOCKOUT_COLUMNS
 from entity_mech.methods.knockout import PAPER_PAIRS
 from entity_mech.methods.overlap import OVERLAP_COLUMNS
-from entity_mech.methods.patch_heads import COLUMNS as PATCH_COLUMNS
 from entity_mech.methods.role_map import COLUMNS as ROLE_COLUMNS
 from entity_mech.methods.role_map import ENOUGH, NEEDED
 from entity_mech.reporting.study import Study

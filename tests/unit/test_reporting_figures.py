@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import reporting_tables as tables
-from figure_text import cut_off, overlaps, placed_texts
 from matplotlib.figure import Figure
 from reporting_gallery import LARGE, NAMES, SMALL, gallery
 
@@ -17,6 +16,7 @@ from entity_mech.reporting.figures.faithfulness import faithfulness, faithfulnes
 from entity_mech.reporting.figures.role_map import members
 from entity_mech.reporting.figures.score_maps import circuit_table, score_maps
 from entity_mech.reporting.style import save_drawing, short_name, wrap_name
+from tests.helpers.figure_text import cut_off, overlaps, placed_texts
 
 TINY = tables.make_study(4)
 CASES = {

@@ -12,7 +12,7 @@ import pytest
 import reporting_tables as tables
 from docutils.core import publish_parts
 
-from entity_mech.config import Config
+from entity_mech.config.schema import Config
 from entity_mech.files import write_table
 from entity_mech.reporting.captions import CAPTIONS, caption, report_template
 from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
