@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from entity_mech.stages.table import JOBS, STAGES
+
 ROOT = Path(__file__).parents[2]
 METHOD = (ROOT / "docs/method.md").read_text()
 FOLDERS = ("entity_mech", "workflow", "tests", "benchmarks", "config", "docs", "demo_models")
@@ -161,3 +163,15 @@ def test_a_missing_file_or_link_is_found():
         "[a](docs/method.md#4-path-patching) [b](docs/method.md#41-nothing) [c](no/" + "where.md) [d](https://x.org)"
     )
     assert broken_links(text, ROOT) == ["docs/method.md#41-nothing", "no/" + "where.md"]
+
+
+def test_the_walk_of_the_data_names_every_rule():
+    """The first column of the first table in docs/architecture.md, against the table of stages."""
+    table = re.search(
+        r"^\| rule \|.*\n\|[-|]+\n((?:\|.*\n)+)", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
+    assert table is not None
+    named = {rule for row in table[1].splitlines() for rule in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
+    optional = {rule for stage in STAGES if stage.optional for rule in stage.jobs}
+    assert named - {"draw_*"} <= set(JOBS)
+    assert set(JOBS) - named - optional == {"draw"}
