@@ -1,4 +1,4 @@
-"""Choosing a circuit's candidates from path-patching scores (method, section 5; paper, section 3.1)."""
+"""Choosing a circuit's candidates from path-patching scores (method, section 5; paper, section 4)."""
 
 from __future__ import annotations
 

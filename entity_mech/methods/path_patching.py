@@ -1,4 +1,4 @@
-"""The chain of path-patching searches (method, section 4; paper, section 3.1)."""
+"""The chain of path-patching searches (method, section 4; paper, section 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
