@@ -4,17 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from entity_mech.engine.clean import CleanRun, run_clean, to_ids
+from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.memory import path_patching_batch
 from entity_mech.engine.ops import predictions
 from entity_mech.engine.partial import NOTHING, Arrays, Partial
-from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
+from entity_mech.engine.path_patching import clean_answer, patched_answers
+from entity_mech.engine.prefix import slices
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
 from entity_mech.methods.candidates import KNEE, KNEE_MOST
-from entity_mech.methods.refined_search import HeadOutputs, refined_effects
+from entity_mech.methods.refined_search import RefinedOptions, refined_effects
+from entity_mech.methods.scored_prompts import HeadOutputs, ScoredPrompts
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
@@ -33,7 +34,7 @@ class Effects:
 def answered_rightly(decoder: Decoder, prompts: TokenizedPrompts, batch_size: int) -> np.ndarray:
     """Which prompts the model answers correctly, bool [prompt]."""
     right = []
-    for rows in _batches(len(prompts), batch_size):
+    for rows in slices(len(prompts), batch_size):
         part = prompts.rows(rows)
         clean = run_clean(decoder, to_ids(decoder, part.ids), keep=())
         best = predictions(decoder, clean.last(to_ids(decoder, part.length)))
@@ -41,90 +42,49 @@ def answered_rightly(decoder: Decoder, prompts: TokenizedPrompts, batch_size: in
     return np.concatenate(right)
 
 
-def _batches(n: int, size: int) -> list[np.ndarray]:
-    return [np.arange(first, min(n, first + size)) for first in range(0, n, size)]
-
-
-class CleanRuns:
-    """Clean runs of prompt batches for a chain of searches; one batch alone is run once for all of them."""
-
-    def __init__(self, decoder: Decoder, prompts: TokenizedPrompts, single: bool) -> None:
-        self.decoder, self.prompts, self.single = decoder, prompts, single
-        self._kept: tuple[np.ndarray, CleanRun] | None = None
-
-    def of(self, rows: np.ndarray) -> CleanRun:
-        """The clean run of some prompts, which is kept when they are the only batch."""
-        if self._kept is not None and np.array_equal(self._kept[0], rows):
-            return self._kept[1]
-        run = run_clean(self.decoder, to_ids(self.decoder, self.prompts.rows(rows).ids), KEPT)
-        if self.single:
-            self._kept = (rows, run)
-        return run
-
-
 def search_effects(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
+    scored: ScoredPrompts,
     search: PathSearch,
     receivers: Receivers | None,
-    kinds: tuple[str, ...],
-    batch_size: int,
-    max_rows: int,
-    rows: np.ndarray | None = None,
-    runs: CleanRuns | None = None,
-    partial: Partial = NOTHING,
+    kinds: tuple[str, ...] = ("corrupted",),
     layers: list[int] | None = None,
+    partial: Partial = NOTHING,
 ) -> dict[str, Effects]:
-    """Effects of every head at the search's token for each kind of source, over the given prompt rows.
+    """Effects of every head at the search's token for each kind of source.
 
-    partial: batches that an earlier, killed job did; those done here are put there. layers: senders' layers
-    (ascending) when not all heads are asked for.
+    layers: senders' layers (ascending) when not all heads are asked for. partial: batches that an earlier, killed
+    job did; those done here are put there.
     """
-    runs = runs or CleanRuns(decoder, prompts, single=False)
-    chosen = np.arange(len(prompts)) if rows is None else rows
-    parts: list[Arrays] = []
-    batches = _batches(len(chosen), batch_size)
-    for index in track(batches, len(batches), f"{search.name}: prompt batches of {batch_size}"):
-        name, these = f"{search.name} {index[0]}", chosen[index]
+    done: list[Arrays] = []
+    parts = scored.parts()
+    for part in track(parts, len(parts), f"{search.name}: prompt batches of {scored.batch_size}"):
+        name, rows = f"{search.name} {part.start}", scored.rows[part]
         found = partial.get(name)
-        if found is None or not np.array_equal(found["rows"], these):
-            found = {
-                "rows": these,
-                **_batch_effects(decoder, prompts, outputs, search, receivers, kinds, these, max_rows, runs, layers),
-            }
+        if found is None or not np.array_equal(found["rows"], rows):
+            found = {"rows": rows, **_batch_effects(scored, part, search, receivers, kinds, layers)}
             partial.put(name, found)
-        parts.append(found)
+        done.append(found)
     return {
-        kind: Effects(
-            *(np.concatenate([part[f"{kind} {side}"] for part in parts], 1) for side in ("relative", "logit"))
-        )
+        kind: Effects(*(np.concatenate([one[f"{kind} {side}"] for one in done], 1) for side in ("relative", "logit")))
         for kind in kinds
     }
 
 
 def _batch_effects(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
+    scored: ScoredPrompts,
+    part: slice,
     search: PathSearch,
     receivers: Receivers | None,
     kinds: tuple[str, ...],
-    rows: np.ndarray,
-    max_rows: int,
-    runs: CleanRuns,
     layers: list[int] | None,
 ) -> Arrays:
     """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
-    part = prompts.rows(rows)
-    length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
-    pos = to_ids(decoder, part.roles[search.token])
-    clean = runs.of(rows)
-    p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
+    decoder, batch = scored.decoder, scored.batch(part, search.token)
+    p_clean, logit_clean = clean_answer(decoder, batch)
     found: Arrays = {}
     for kind in kinds:
-        z = torch.as_tensor(outputs(kind, search.token, rows), device=decoder.device)
-        p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows, layers)
+        z = scored.sources(kind, search.token, part)
+        p, logit = patched_answers(decoder, batch, z, receivers, scored.max_rows, layers)
         found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
         found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
     return found
@@ -181,23 +141,11 @@ def receivers_of(search: PathSearch, done: dict[str, pd.DataFrame], group: int) 
     return Receivers.of_heads(heads, group)
 
 
-def _refined(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
-    search: PathSearch,
-    receivers: Receivers,
-    rows: np.ndarray,
-    batch: int,
-    options: PathPatchingOptions,
-    runs: CleanRuns,
-) -> Arrays:
+def _refined(scored: ScoredPrompts, search: PathSearch, receivers: Receivers, options: RefinedOptions) -> Arrays:
     """The fields of a refined search's effects; says how far first-order scores were off where both are known."""
-    assert options.refined is not None
     k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
-    limits = (k, rows, batch, options.max_rows, options.refined)
-    found = refined_effects(decoder, prompts, outputs, search.token, receivers, *limits, clean_of=runs.of)
-    senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * decoder.shape.n_heads])}
+    found = refined_effects(scored, search.token, receivers, k, options)
+    senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * scored.decoder.shape.n_heads])}
     senders["random sample"] = found.sample
     for name, which in senders.items():
         error = np.abs(found.errors(which))
@@ -216,10 +164,28 @@ def batch_size_of(decoder: Decoder, prompts: TokenizedPrompts, options: PathPatc
     return batch
 
 
-def check_some(model: str, rows: np.ndarray) -> None:
-    """Raise UserError when there is no prompt to score heads on."""
+def prompts_to_score(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    outputs: HeadOutputs,
+    options: PathPatchingOptions,
+    rows: np.ndarray | None = None,
+    partial: Partial = NOTHING,
+) -> ScoredPrompts:
+    """The prompts that searches score, in batches that fit the machine.
+
+    rows: those to score where that is known; otherwise all, or those answered correctly, as `options` say. Raises
+    UserError when no prompt is left.
+    """
+    batch = batch_size_of(decoder, prompts, options, partial)
+    if rows is None:
+        rows = np.arange(len(prompts))
+        if options.correct_only:
+            rows = np.flatnonzero(answered_rightly(decoder, prompts, batch))
     if not len(rows):
-        raise UserError(f"{model}: no discovery prompt is answered rightly; use path_patching.prompts: all")
+        raise UserError(f"{decoder.name}: no discovery prompt is answered rightly; use path_patching.prompts: all")
+    log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time")
+    return ScoredPrompts(decoder, prompts, outputs, rows, batch, options.max_rows)
 
 
 def run_chain(
@@ -236,14 +202,7 @@ def run_chain(
     same role of their own. partial: what a killed job did, and its batch size. Raises
     UserError when a search patches into something that does not come earlier, or when no prompt is left.
     """
-    batch = batch_size_of(decoder, prompts, options, partial)
-    rows = np.arange(len(prompts))
-    if options.correct_only:
-        rows = np.flatnonzero(answered_rightly(decoder, prompts, batch))
-    check_some(decoder.name, rows)
-    log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time, {len(searches)} searches")
-    kinds = ("corrupted", "null") if options.null else ("corrupted",)
-    runs = CleanRuns(decoder, prompts, single=len(rows) <= batch)
+    scored = prompts_to_score(decoder, prompts, outputs, options, partial=partial)
     done: dict[str, pd.DataFrame] = {}
     for search in searches:
         receivers = receivers_of(search, done, decoder.shape.group)
@@ -251,12 +210,10 @@ def run_chain(
             name = f"{search.name} refined"
             kept = partial.get(name)
             if kept is None:
-                kept = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options, runs)
+                kept = _refined(scored, search, receivers, options.refined)
                 partial.put(name, kept)
             found = {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
         else:
-            found = search_effects(
-                decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows, runs, partial
-            )
+            found = search_effects(scored, search, receivers, options.kinds, partial=partial)
         done[search.name] = score_table(search, found, decoder.shape.n_heads)
     return pd.concat(done.values(), ignore_index=True)

@@ -13,19 +13,10 @@ import pandas as pd
 from entity_mech.engine.partial import NOTHING, Partial
 from entity_mech.engine.store import CHECKED, create_store, open_store
 from entity_mech.errors import UserError
-from entity_mech.methods.path_patching import (
-    Effects,
-    batch_size_of,
-    check_some,
-    receivers_of,
-    score_table,
-    search_effects,
-)
-from entity_mech.methods.refined_search import HeadOutputs
-from entity_mech.methods.searches import PathPatchingOptions, PathSearch
-from entity_mech.models.decoder import Decoder
+from entity_mech.methods.path_patching import Effects, receivers_of, score_table, search_effects
+from entity_mech.methods.scored_prompts import ScoredPrompts
+from entity_mech.methods.searches import PathSearch
 from entity_mech.progress import log
-from entity_mech.task.tokens import TokenizedPrompts
 
 SIDES = ("relative", "logit")
 
@@ -36,29 +27,21 @@ def shard_layers(n_layers: int, shard: int, shards: int) -> list[int]:
 
 
 def run_shard(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
+    scored: ScoredPrompts,
     search: PathSearch,
     earlier: Mapping[str, pd.DataFrame],
-    rows: np.ndarray,
     layers: list[int],
-    options: PathPatchingOptions,
+    kinds: tuple[str, ...] = ("corrupted",),
     partial: Partial = NOTHING,
 ) -> dict[str, Effects]:
-    """Effects [sender, prompt] of the heads of some layers in one search; null sources as `options` say.
+    """Effects [sender, prompt] of the heads of some layers in one search, for each kind of source.
 
-    earlier: score tables (`join_table`) of the searches that this one patches into. rows: the scored
-    prompts, the same for every shard. Raises UserError as `run_chain` does.
+    scored: the same prompts for every shard. earlier: score tables (`join_table`) of the searches that this one
+    patches into. Raises UserError as `run_chain` does.
     """
-    check_some(decoder.name, rows)
-    batch = batch_size_of(decoder, prompts, options, partial)
-    receivers = receivers_of(search, dict(earlier), decoder.shape.group)
-    log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time, {len(layers)} of {decoder.shape.n_layers} layers")
-    kinds = ("corrupted", "null") if options.null else ("corrupted",)
-    return search_effects(
-        decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows, None, partial, layers
-    )
+    log(f"{search.name}: {len(layers)} of {scored.decoder.shape.n_layers} layers")
+    receivers = receivers_of(search, dict(earlier), scored.decoder.shape.group)
+    return search_effects(scored, search, receivers, kinds, layers, partial)
 
 
 def write_shard(

@@ -9,6 +9,7 @@ from entity_mech.engine.partial import Partial
 from entity_mech.engine.stage import open_model, stamp_of
 from entity_mech.engine.store import open_store, read_head_outputs
 from entity_mech.files import read_table
+from entity_mech.methods.path_patching import prompts_to_score
 from entity_mech.methods.search_shards import join_table, run_shard, shard_layers, write_shard
 from entity_mech.methods.searches import options_from, searches_from
 from entity_mech.provenance import file_digest, value_digest
@@ -39,16 +40,16 @@ with job(snakemake):
         part = {**stamp, "layers": str(layers), "rows": value_digest(rows.tolist())}
         partial = Partial(Path(snakemake.output.effects).with_suffix(".partial.h5"), part)
         stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null")}
-        effects = run_shard(
+        how = options_from(options, machine)
+        scored = prompts_to_score(
             decoder,
             prompts,
             lambda kind, role, chosen: stored[kind].every(role, chosen),
-            search,
-            {one.name: join_table(one, earlier[one.name], expected, *size) for one in before},
+            how,
             rows,
-            layers,
-            options_from(options, machine),
             partial,
         )
+        tables = {one.name: join_table(one, earlier[one.name], expected, *size) for one in before}
+        effects = run_shard(scored, search, tables, layers, how.kinds, partial)
     write_shard(snakemake.output.effects, stamp, layers, rows, effects)
     partial.remove()
