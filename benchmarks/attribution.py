@@ -6,7 +6,6 @@ Attribution patching is the gradient through both passes times the change of the
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,14 +26,15 @@ from entity_mech.engine.first_order import receiver_gradients  # noqa: E402
 from entity_mech.engine.load import load_checked  # noqa: E402
 from entity_mech.engine.ops import logits, mlp, split_qkv  # noqa: E402
 from entity_mech.engine.receivers import Receivers  # noqa: E402
-from entity_mech.engine.store import StoredHeads, read_head_outputs  # noqa: E402
+from entity_mech.engine.store import read_head_outputs  # noqa: E402
 from entity_mech.methods.behaviour import behaviour  # noqa: E402
 from entity_mech.methods.head_scores import ranking, score_table  # noqa: E402
-from entity_mech.methods.path_patching import Chain, ScoredPrompts, receivers_of  # noqa: E402
+from entity_mech.methods.path_patching import receivers_of, search_effects  # noqa: E402
 from entity_mech.methods.refined_search import RefinedOptions, refined_effects  # noqa: E402
-from entity_mech.methods.searches import PathPatchingOptions, PathSearch  # noqa: E402
+from entity_mech.methods.scored_prompts import ScoredPrompts  # noqa: E402
+from entity_mech.methods.searches import PathSearch  # noqa: E402
 from entity_mech.models.decoder import Decoder  # noqa: E402
-from entity_mech.task.tokens import TokenizedPrompts, read_prompts  # noqa: E402
+from entity_mech.task.tokens import read_prompts  # noqa: E402
 
 
 def attribution_effects(
@@ -68,32 +68,22 @@ def attribution_effects(
     return ((slope * (corrupted - z)).sum(-1).flatten(1).T).detach()
 
 
-@dataclass
-class Study:
-    """One model of a run: its prompts and stored head outputs."""
-
-    decoder: Decoder
-    prompts: TokenizedPrompts
-    stored: StoredHeads
-    rows: np.ndarray
-
-    def outputs(self, kind: str, role: str, rows: np.ndarray) -> np.ndarray:
-        return self.stored.every(role, rows)
-
-
-def compare(study: Study, search: PathSearch, receivers: Receivers | None) -> tuple[dict[str, object], pd.DataFrame]:
+def compare_ways(
+    scored: ScoredPrompts, search: PathSearch, receivers: Receivers | None
+) -> tuple[dict[str, object], pd.DataFrame]:
     """The three ways on one search; the table of the exact scores, from which later searches go on."""
-    decoder, n_heads = study.decoder, study.decoder.shape.n_heads
+    decoder, n_heads = scored.decoder, scored.decoder.shape.n_heads
     found: dict[str, np.ndarray] = {}
     tables: dict[str, pd.DataFrame] = {}
-    args = (decoder, study.prompts, study.outputs)
     k = max(search.receiver_heads, int(search.keep))
     seconds: dict[str, float] = {}
 
+    def fresh() -> ScoredPrompts:
+        """Without the clean run, which every way makes for itself."""
+        return ScoredPrompts(decoder, scored.prompts, scored.outputs, scored.rows)
+
     def exact() -> None:
-        scored = ScoredPrompts(study.prompts, study.outputs, study.rows)
-        options = PathPatchingOptions(null=False, batch_size=len(study.rows), max_rows=65536)
-        effects = Chain(decoder, scored, options).effects(search, receivers)
+        effects = search_effects(fresh(), search, receivers)
         tables["exact"] = score_table(search, effects, n_heads)
         found["exact"] = effects["corrupted"].relative.mean(1)
 
@@ -101,17 +91,16 @@ def compare(study: Study, search: PathSearch, receivers: Receivers | None) -> tu
         if receivers is None:
             found["refined"] = found["exact"]
             return
-        options = RefinedOptions()
-        made = refined_effects(*args, search.token, receivers, k, study.rows, len(study.rows), 65536, options)
+        made = refined_effects(fresh(), search.token, receivers, k, RefinedOptions())
         found["refined"] = made.relative.mean(1)
         found["first_order"] = made.first_order.mean(1)
         found["run"] = made.exact[: receivers.last * n_heads]
 
     def attribution() -> None:
-        part = study.prompts.rows(study.rows)
+        part = scored.prompts.rows(scored.rows)
         clean = run_clean(decoder, to_ids(decoder, part.ids), EVERYTHING)
         facts = (to_ids(decoder, x) for x in (part.length, part.answer, part.roles[search.token]))
-        z = torch.as_tensor(study.outputs("corrupted", search.token, study.rows))
+        z = scored.sources("corrupted", search.token, slice(None))
         found["attribution"] = attribution_effects(decoder, clean, *facts, z, receivers).mean(1).numpy()
 
     for _ in range(2):
@@ -147,14 +136,15 @@ def measure_run(run: Path) -> pd.DataFrame:
         prompts = read_prompts(tokens, "clean")
         with h5py.File(folder / "activations" / "discovery.h5") as file:
             right = np.flatnonzero(behaviour(decoder, prompts, 64)["correct"])
-            study = Study(decoder, prompts, read_head_outputs(file["corrupted"]), right)
+            stored = read_head_outputs(file["corrupted"])
+            scored = ScoredPrompts(decoder, prompts, lambda _, role, rows, z=stored: z.every(role, rows), right)
             done: dict[str, pd.DataFrame] = {}
             for one in config["searches"]:
                 sources = tuple((r["search"], r["input"]) for r in one["receivers"] if r != "logits")
                 keep = one["keep"] if isinstance(one["keep"], int) else one["receiver_heads"]
                 search = PathSearch(one["name"], one["letter"], one["token"], sources, one["receiver_heads"], keep)
                 receivers = receivers_of(search, done, decoder.shape.group)
-                row, done[search.name] = compare(study, search, receivers)
+                row, done[search.name] = compare_ways(scored, search, receivers)
                 rows.append({"model": model["name"], **row})
                 print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
     return pd.DataFrame(rows)

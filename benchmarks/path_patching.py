@@ -9,7 +9,7 @@ from benchmarks.rows import row, turns_row
 from benchmarks.shapes import CHAIN, N_POS, Setting
 from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.clean import CleanRun, run_clean
-from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
+from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer, patched_answers
 from tests.helpers.literal_path_patching import LiteralPathPatching
 
 
@@ -29,8 +29,8 @@ def literal_receivers(setting: Setting, group: str) -> set[tuple[str, int, int]]
 
 def engine_answers(setting: Setting, group: str, clean: CleanRun, z: torch.Tensor) -> torch.Tensor:
     """Probability of the answer [sender, prompt] from the engine."""
-    args = (setting.length, setting.answer, setting.token(group), z, setting.receivers(group))
-    return patched_answers(setting.decoder, clean, *args)[0]
+    batch = SearchBatch(clean, setting.length, setting.answer, setting.token(group))
+    return patched_answers(setting.decoder, batch, z, setting.receivers(group))[0]
 
 
 def measure_search(
@@ -63,7 +63,7 @@ def measure_search(
         seconds,
     )
     # Scores as each side has them: relative to its own clean probability.
-    ours = clean_answer(setting.decoder, clean, setting.length, setting.answer)[0]
+    ours = clean_answer(setting.decoder, SearchBatch(clean, setting.length, setting.answer, pos))[0]
     gaps = [(engine["p"][i] / ours - p / p_clean).mean().abs().item() for i, p in literal.items()]
     flops = least_flops.search(shape, receivers, pos.tolist(), N_POS - 1)
     ran = f"{n_literal} of {n_senders} senders"

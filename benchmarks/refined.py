@@ -4,8 +4,6 @@ One process, CPU time. Search A has no pass 2 and is the exact one in both modes
 senders run now, scaled, as in the main table.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -13,54 +11,41 @@ from benchmarks.attribution import rank_correlation
 from benchmarks.path_patching import corrupted_outputs, engine_answers, literal_receivers
 from benchmarks.shapes import CHAIN, Setting
 from benchmarks.timing import cpu_seconds
-from entity_mech.engine.clean import CleanRun, run_clean
-from entity_mech.engine.path_patching import KEPT, clean_answer
+from entity_mech.engine.clean import run_clean
+from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, refined_effects
+from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.task.tokens import TokenizedPrompts
 from tests.helpers.literal_path_patching import LiteralPathPatching
 
 FOUND = {"A": 20, "B": 5, "C": 10, "D": 5}  # heads that a search must find, as receivers or to keep
-MAX_ROWS = 65536
 
 
-@dataclass
 class Chain:
-    """A setting with its clean runs, and the refined mode's view of its prompts."""
+    """A setting with its oracle, the sources of every search, and the refined mode's view of its prompts."""
 
-    setting: Setting
-    clean: CleanRun
-    oracle: LiteralPathPatching
-
-    def refined(self, group: str, outputs: torch.Tensor) -> RefinedEffects:
-        s = self.setting
-        receivers = s.receivers(group)
-        assert receivers is not None
-        n = len(s.ids)
-        unused = np.zeros((n, 1), int)
+    def __init__(self, setting: Setting, oracle: LiteralPathPatching) -> None:
+        self.setting, self.oracle, s = setting, oracle, setting
+        self.outputs = {group: corrupted_outputs(s, group) for group in CHAIN}
+        unused = np.zeros((len(s.ids), 1), int)
         prompts = TokenizedPrompts(
             s.ids.numpy(),
             s.length.numpy(),
-            {group: s.token(group).numpy()},
+            {group: s.token(group).numpy() for group in CHAIN},
             {},
             np.zeros_like(s.ids.numpy()),
             s.answer.numpy(),
             unused,
             unused[:, 0],
-            np.arange(n),
+            np.arange(len(s.ids)),
         )
-        return refined_effects(
-            s.decoder,
-            prompts,
-            lambda kind, role, rows: outputs.numpy(),
-            group,
-            receivers,
-            FOUND[group],
-            np.arange(n),
-            n,
-            MAX_ROWS,
-            RefinedOptions(),
-            lambda rows: self.clean,
-        )
+        self.scored = ScoredPrompts(s.decoder, prompts, lambda kind, role, rows: self.outputs[role].numpy())
+        self.clean = self.scored.batch(self.scored.parts()[0], "A").clean  # run once, before anything is timed
+
+    def refined(self, group: str) -> RefinedEffects:
+        receivers = self.setting.receivers(group)
+        assert receivers is not None
+        return refined_effects(self.scored, group, receivers, FOUND[group], RefinedOptions())
 
     def literal_seconds(self, group: str, n: int) -> float:
         """One whole search the literal way, from `n` senders."""
@@ -77,7 +62,7 @@ def best(scores: np.ndarray, k: int) -> set[int]:
 def measure_refined_search(chain: Chain, group: str, n_literal: int) -> dict[str, object]:
     """One search in both modes, and the heads that each chooses."""
     s, k = chain.setting, FOUND[group]
-    receivers, outputs = s.receivers(group), corrupted_outputs(s, group)
+    receivers, outputs = s.receivers(group), chain.outputs[group]
     made: dict[str, object] = {
         "what": f"search {group}",
         "k": k,
@@ -90,7 +75,7 @@ def measure_refined_search(chain: Chain, group: str, n_literal: int) -> dict[str
         p["all"] = engine_answers(s, group, chain.clean, outputs)
 
     def refined() -> None:
-        found["all"] = chain.refined(group, outputs)
+        found["all"] = chain.refined(group)
 
     made["exact_s"] = float(np.median([cpu_seconds(exact) for _ in range(2)]))
     n_senders = s.shape.layers * s.shape.heads
@@ -102,7 +87,7 @@ def measure_refined_search(chain: Chain, group: str, n_literal: int) -> dict[str
             "same_heads": True,
         }
     made["refined_s"] = float(np.median([cpu_seconds(refined) for _ in range(3)]))
-    p_clean = clean_answer(s.decoder, chain.clean, s.length, s.answer)[0]
+    p_clean = clean_answer(s.decoder, SearchBatch(chain.clean, s.length, s.answer, s.token(group)))[0]
     below = receivers.last * s.shape.heads
     scores = ((p["all"] - p_clean) / p_clean).mean(1).double().numpy()
     effects = found["all"]
@@ -129,13 +114,13 @@ def measure_refined(setting: Setting, n_literal: int) -> list[dict[str, object]]
         made["oracle"] = LiteralPathPatching(setting.model, setting.ids, setting.length, setting.other)
 
     def engine_runs() -> None:
-        made["clean"] = run_clean(setting.decoder, setting.ids, KEPT)
+        run_clean(setting.decoder, setting.ids, KEPT)
         run_clean(setting.decoder, setting.other, {"z"}, setting.shape.layers - 1)
 
     with torch.no_grad():  # tensors made in inference mode could not enter the gradient
         engine_runs()
         literal_s, engine_s = np.median([(cpu_seconds(literal_runs), cpu_seconds(engine_runs)) for _ in range(3)], 0)
-        chain = Chain(setting, made["clean"], made["oracle"])  # type: ignore[arg-type]
+        chain = Chain(setting, made["oracle"])  # type: ignore[arg-type]
         runs = {
             "what": "clean and corrupted runs",
             "literal_s": literal_s,

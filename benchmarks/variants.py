@@ -16,7 +16,7 @@ from benchmarks.path_patching import corrupted_outputs, engine_answers
 from benchmarks.shapes import LABELS, Setting
 from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
+from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer, patched_answers
 from entity_mech.models.decoder import Decoder
 from tests.helpers.random_models import decoder_from
 
@@ -58,16 +58,16 @@ def threads(setting: Setting, repeats: int) -> dict[str, object]:
 def bfloat16(setting: Setting, group: str, repeats: int) -> dict[str, object]:
     """One search in float32 and in bfloat16, and how far its mean scores are apart."""
     z = corrupted_outputs(setting, group)
-    args = (setting.length, setting.answer, setting.token(group), z, setting.receivers(group))
+    facts, receivers = (setting.length, setting.answer, setting.token(group)), setting.receivers(group)
     scores: dict[torch.dtype, np.ndarray] = {}
 
     def side(dtype: torch.dtype) -> Work:
         decoder: Decoder = decoder_from(setting.model, dtype)
-        clean = run_clean(decoder, setting.ids, KEPT)
-        p_clean = clean_answer(decoder, clean, setting.length, setting.answer)[0]
+        batch = SearchBatch.of(decoder, setting.ids, *facts)
+        p_clean = clean_answer(decoder, batch)[0]
 
         def work() -> None:
-            p = patched_answers(decoder, clean, *args)[0]
+            p = patched_answers(decoder, batch, z, receivers)[0]
             scores[dtype] = ((p - p_clean) / p_clean).mean(1).double().numpy()
 
         return work
@@ -108,7 +108,7 @@ def ragged(setting: Setting, repeats: int) -> dict[str, object]:
     assert (setting.length - setting.label).sum() == (setting.length - middle).sum()
 
     def search(pos: torch.Tensor) -> None:
-        patched_answers(setting.decoder, clean, setting.length, setting.answer, pos, z, receivers)
+        patched_answers(setting.decoder, SearchBatch(clean, setting.length, setting.answer, pos), z, receivers)
 
     sides: dict[str, Work] = {"seven lengths": lambda: search(setting.label), "one length": lambda: search(middle)}
     return compare("ragged rows, search D", sides, repeats)

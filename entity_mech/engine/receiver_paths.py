@@ -5,6 +5,7 @@ tokens runs, from that layer up, against the clean prefix's keys and values.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,21 @@ from entity_mech.engine.packed import linear
 from entity_mech.engine.receivers import Receivers
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class Senders:
+    """Senders of pass 2, ascending.
+
+    index: layer * n_heads + head. places: their rows in pass 1's values, which may hold some layers only.
+    """
+
+    index: Int[Tensor, " sender"]
+    places: Int[Tensor, " sender"]
+
+    def split(self, size: int) -> "Iterator[Senders]":
+        """Neighbouring parts of at most `size`."""
+        return map(Senders, self.index.split(size), self.places.split(size))
 
 
 def suffix_groups(pos: Int[Tensor, " prompt"], last: Int[Tensor, " prompt"]) -> list[SuffixGroup]:
@@ -63,17 +79,17 @@ def _run_block(
     receivers: Receivers,
     values: ReceiverValues,
     joins: dict[int, JoinLayer],
-    senders: Int[Tensor, " sender"],
-    places: Int[Tensor, " sender"],
+    senders: Senders,
 ) -> Float[Tensor, "sender prompt d_model"]:
-    """Final residual stream at the last token for some senders, in ascending order; `places` among the values."""
+    """Final residual stream at the last token for some senders."""
     s = decoder.shape
-    below = torch.bincount(senders.cpu() // s.n_heads, minlength=s.n_layers).cumsum(0).tolist()
+    index, places = senders.index, senders.places
+    below = torch.bincount(index.cpu() // s.n_heads, minlength=s.n_layers).cumsum(0).tolist()
     span = slice(group.start, group.last + 1)
-    shape = (len(senders), len(group.prompts), group.n_pos, s.d_model)
+    shape = (len(index), len(group.prompts), group.n_pos, s.d_model)
     rows = torch.empty(shape, dtype=decoder.dtype, device=decoder.device)
     joined = 0
-    for layer in range(receivers.next_above(int(senders[0]) // s.n_heads), s.n_layers):
+    for layer in range(receivers.next_above(int(index[0]) // s.n_heads), s.n_layers):
         wanted = receivers.layers.get(layer, {})
         total = below[layer - 1] if wanted else joined
         patched = {kind: values[layer, kind][places[:total, None], group.prompts[None]] for kind in wanted}
@@ -102,16 +118,15 @@ def receiver_paths(
     group: SuffixGroup,
     receivers: Receivers,
     values: ReceiverValues,
+    senders: Senders,
     max_rows: int,
-    senders: Int[Tensor, " sender"],
-    places: Int[Tensor, " sender"],
 ) -> Iterator[tuple[Tensor, Float[Tensor, "sender prompt d_model"]]]:
-    """Places and final residual streams at the last token, a block of the given senders (ascending) at a time.
+    """Places and final residual streams at the last token, a block of the senders at a time.
 
-    places: the senders' rows in pass 1's values. All senders must lie below the last receiver. At most `max_rows`
-    tokens (sender x prompt x suffix token) are held at once, but at least one sender's.
+    All senders must lie below the last receiver. At most `max_rows` tokens (sender x prompt x suffix token) are
+    held at once, but at least one sender's.
     """
     step = max(1, max_rows // (len(group.prompts) * group.n_pos))
     joins: dict[int, JoinLayer] = {}
-    for block, at in zip(senders.split(step), places.split(step), strict=True):
-        yield at, _run_block(decoder, clean, group, receivers, values, joins, block, at)
+    for block in senders.split(step):
+        yield block.places, _run_block(decoder, clean, group, receivers, values, joins, block)

@@ -174,7 +174,7 @@ def run_layers(
 ) -> Float[Tensor, "copy row d_model"]:
     """The layers that run in full, on the residual stream before `start.layer`, up to each row's last token."""
     for at, (k, v) in enumerate(zip(start.k, start.v, strict=True), start.layer):
-        x = suffix_layer(decoder, at, x, start.span, k, v, [e for e in edits if e.layer == at])
+        x = suffix_layer(decoder, at, x, start.span, (k, v), [e for e in edits if e.layer == at])
     return x
 
 
@@ -279,19 +279,19 @@ def suffix_layer(
     layer: int,
     x: Float[Tensor, "copy token d_model"],
     span: Span,
-    prefix_k: Float[Tensor, "row kv_head n_prefix d_head"],
-    prefix_v: Float[Tensor, "row kv_head n_prefix d_head"],
+    prefix: tuple[Float[Tensor, "row kv_head n_prefix d_head"], Float[Tensor, "row kv_head n_prefix d_head"]],
     edits: Sequence[Edit] = (),
     blocked: Int[Tensor, " row"] | None = None,
 ) -> Float[Tensor, "copy tokens d_model"]:
     """One layer on all suffix tokens; the last layer makes each row's last token only, [copy, row, d_model].
 
-    blocked: position in the prefix, rows in the span's order, that each row's first suffix token may not see.
+    prefix: rotated keys, and values, rows in the span's order. blocked: position in the prefix, rows in the span's
+    order, that each row's first suffix token may not see.
     """
     w, final = decoder.layers[layer], layer == decoder.shape.n_layers - 1
     q, k, v = _project(decoder, layer, x, span, final)
     q = _edited(q, span, edits, "q", final)
-    z = _attend(decoder, span, (q, k, v), (prefix_k, prefix_v), blocked, final)
+    z = _attend(decoder, span, (q, k, v), prefix, blocked, final)
     z = _edited(z, span, edits, "z", final)
     before = x[:, span.ends] if final else x
     return add_mlp(decoder, layer, before + projected(z.flatten(2), w.out, w.out_bias))

@@ -86,7 +86,7 @@ def final_from_each_layer(
         joining = clean.pre[layer][span.row, span.position]
         x = torch.cat((x, joining[None]))
         k, v = (span.ordered(kept[layer][:, :, : span.n_prefix]) for kept in (clean.k, clean.v))
-        x = suffix_layer(decoder, layer, x, span, k, v, blocked=blocked)
+        x = suffix_layer(decoder, layer, x, span, (k, v), blocked=blocked)
     return x
 
 

@@ -1,163 +1,71 @@
 """The chain of path-patching searches (method, section 4; paper, section 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.memory import path_patching_batch
 from entity_mech.engine.partial import NOTHING, Arrays, Partial
-from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
+from entity_mech.engine.path_patching import clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
 from entity_mech.methods.candidates import KNEE, KNEE_MOST
 from entity_mech.methods.head_scores import Effects, score_table
-from entity_mech.methods.refined_search import HeadOutputs, refined_effects
+from entity_mech.methods.refined_search import RefinedOptions, refined_effects
+from entity_mech.methods.scored_prompts import HeadOutputs, ScoredPrompts
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
 from entity_mech.task.tokens import TokenizedPrompts
 
 
-@dataclass(frozen=True)
-class ScoredPrompts:
-    """What a chain scores heads on.
+def search_effects(
+    scored: ScoredPrompts,
+    search: PathSearch,
+    receivers: Receivers | None,
+    kinds: tuple[str, ...] = ("corrupted",),
+    layers: list[int] | None = None,
+    partial: Partial = NOTHING,
+) -> dict[str, Effects]:
+    """Effects of every head at the search's token for each kind of source.
 
-    prompts: clean ones. outputs: head outputs of their corrupted (and null) partners at the same role of their own.
-    rows: places of the prompts that count.
+    layers: senders' layers (ascending) when not all heads are asked for. partial: batches that an earlier, killed
+    job did; those done here are put there.
     """
-
-    prompts: TokenizedPrompts
-    outputs: HeadOutputs
-    rows: np.ndarray
-
-
-def _batches(n: int, size: int) -> list[np.ndarray]:
-    return [np.arange(first, min(n, first + size)) for first in range(0, n, size)]
-
-
-class CleanRuns:
-    """Clean runs of prompt batches for a chain of searches; one batch alone is run once for all of them."""
-
-    def __init__(self, decoder: Decoder, prompts: TokenizedPrompts, single: bool) -> None:
-        self.decoder, self.prompts, self.single = decoder, prompts, single
-        self._kept: tuple[np.ndarray, CleanRun] | None = None
-
-    def of(self, rows: np.ndarray) -> CleanRun:
-        """The clean run of some prompts, which is kept when they are the only batch."""
-        if self._kept is not None and np.array_equal(self._kept[0], rows):
-            return self._kept[1]
-        run = run_clean(self.decoder, to_ids(self.decoder, self.prompts.rows(rows).ids), KEPT)
-        if self.single:
-            self._kept = (rows, run)
-        return run
+    done: list[Arrays] = []
+    parts = scored.parts()
+    for part in track(parts, len(parts), f"{search.name}: prompt batches of {scored.batch_size}"):
+        name, rows = f"{search.name} {part.start}", scored.rows[part]
+        found = partial.get(name)
+        if found is None or not np.array_equal(found["rows"], rows):
+            found = {"rows": rows, **_batch_effects(scored, part, search, receivers, kinds, layers)}
+            partial.put(name, found)
+        done.append(found)
+    return {
+        kind: Effects(*(np.concatenate([one[f"{kind} {side}"] for one in done], 1) for side in ("relative", "logit")))
+        for kind in kinds
+    }
 
 
-class Chain:
-    """Searches of one model on the same prompts, with the clean runs that they share.
-
-    partial: batches that an earlier, killed job did; those done here are put there. layers: senders' layers
-    (ascending) when not all heads are asked for. Raises UserError when there is no prompt to score heads on.
-    """
-
-    def __init__(
-        self,
-        decoder: Decoder,
-        scored: ScoredPrompts,
-        options: PathPatchingOptions,
-        partial: Partial = NOTHING,
-        layers: Sequence[int] | None = None,
-    ) -> None:
-        self.decoder, self.scored, self.options, self.partial = decoder, scored, options, partial
-        self.layers = None if layers is None else list(layers)
-        if not len(scored.rows):
-            raise UserError(
-                f"{decoder.name}: it answers no discovery prompt correctly; use path_patching.prompts: all"
-            )
-        self.batch = self._batch_size()
-        self.runs = CleanRuns(decoder, scored.prompts, single=len(scored.rows) <= self.batch)
-
-    def _batch_size(self) -> int:
-        """Prompts at a time: as configured, as a killed job began, or from free memory."""
-        prompts, given = self.scored.prompts, self.options.batch_size
-        batch = min(given or path_patching_batch(self.decoder, prompts.ids.shape[1]), len(prompts))
-        if (before := self.partial.get("batch")) is not None and given is None:
-            batch = int(before["size"].item())
-        self.partial.put("batch", {"size": np.array([batch])})
-        return batch
-
-    def effects(self, search: PathSearch, receivers: Receivers | None) -> dict[str, Effects]:
-        """Effects of heads at a search's token for each kind of source."""
-        if self.options.refined is not None and receivers is not None and any(receivers.layers):
-            name = f"{search.name} refined"
-            kept = self.partial.get(name)
-            if kept is None:
-                kept = self._refined(search, receivers)
-                self.partial.put(name, kept)
-            return {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
-        kinds = ("corrupted", "null") if self.options.null else ("corrupted",)
-        parts: list[Arrays] = []
-        batches = _batches(len(self.scored.rows), self.batch)
-        for index in track(batches, len(batches), f"{search.name}: prompt batches of {self.batch}"):
-            name, rows = f"{search.name} {index[0]}", self.scored.rows[index]
-            found = self.partial.get(name)
-            if found is None or not np.array_equal(found["rows"], rows):
-                found = {"rows": rows, **self._of_batch(search, receivers, kinds, rows)}
-                self.partial.put(name, found)
-            parts.append(found)
-        return {
-            kind: Effects(
-                *(np.concatenate([part[f"{kind} {side}"] for part in parts], 1) for side in ("relative", "logit"))
-            )
-            for kind in kinds
-        }
-
-    def _of_batch(
-        self, search: PathSearch, receivers: Receivers | None, kinds: Sequence[str], rows: np.ndarray
-    ) -> Arrays:
-        """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
-        decoder, part = self.decoder, self.scored.prompts.rows(rows)
-        length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
-        pos = to_ids(decoder, part.roles[search.token])
-        clean = self.runs.of(rows)
-        p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
-        found: Arrays = {}
-        for kind in kinds:
-            z = torch.as_tensor(self.scored.outputs(kind, search.token, rows), device=decoder.device)
-            p, logit = patched_answers(
-                decoder, clean, length, answer, pos, z, receivers, self.options.max_rows, self.layers
-            )
-            found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
-            found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
-        return found
-
-    def _refined(self, search: PathSearch, receivers: Receivers) -> Arrays:
-        """A refined search's effects; the log says how far first-order scores were off where both are known."""
-        options, scored = self.options, self.scored
-        assert options.refined is not None
-        k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
-        limits = (k, scored.rows, self.batch, options.max_rows, options.refined)
-        found = refined_effects(
-            self.decoder,
-            scored.prompts,
-            scored.outputs,
-            search.token,
-            receivers,
-            *limits,
-            clean_of=self.runs.of,
-        )
-        senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * self.decoder.shape.n_heads])}
-        senders["random sample"] = found.sample
-        for name, which in senders.items():
-            error = np.abs(found.errors(which))
-            log(
-                f"{search.name}: first-order error on {len(which)} {name}: "
-                f"mean {error.mean():.2g}, max {error.max():.2g}"
-            )
-        return {"relative": found.relative, "logit": found.logit, "exact": found.exact}
+def _batch_effects(
+    scored: ScoredPrompts,
+    part: slice,
+    search: PathSearch,
+    receivers: Receivers | None,
+    kinds: tuple[str, ...],
+    layers: list[int] | None,
+) -> Arrays:
+    """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
+    decoder, batch = scored.decoder, scored.batch(part, search.token)
+    p_clean, logit_clean = clean_answer(decoder, batch)
+    found: Arrays = {}
+    for kind in kinds:
+        z = scored.sources(kind, search.token, part)
+        p, logit = patched_answers(decoder, batch, z, receivers, scored.max_rows, layers)
+        found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
+        found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
+    return found
 
 
 def receivers_of(search: PathSearch, done: dict[str, pd.DataFrame], group: int) -> Receivers | None:
@@ -175,26 +83,78 @@ def receivers_of(search: PathSearch, done: dict[str, pd.DataFrame], group: int) 
     return Receivers.of_heads(heads, group)
 
 
-def run_chain(
-    chain: Chain, searches: Sequence[PathSearch], earlier: Mapping[str, pd.DataFrame] | None = None
-) -> dict[str, dict[str, Effects]]:
-    """Effects [sender, prompt] of the heads of the chain's layers in each search, by kind of source.
+def _refined(scored: ScoredPrompts, search: PathSearch, receivers: Receivers, options: RefinedOptions) -> Arrays:
+    """The fields of a refined search's effects; says how far first-order scores were off where both are known."""
+    k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
+    found = refined_effects(scored, search.token, receivers, k, options)
+    senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * scored.decoder.shape.n_heads])}
+    senders["random sample"] = found.sample
+    for name, which in senders.items():
+        error = np.abs(found.errors(which))
+        log(
+            f"{search.name}: first-order error on {len(which)} {name}: mean {error.mean():.2g}, max {error.max():.2g}"
+        )
+    return {"relative": found.relative, "logit": found.logit, "exact": found.exact}
 
-    earlier: score tables of searches that were run before. A search that patches into one of `searches` needs all
-    layers of it, so shards run one search at a time. Raises UserError when a search patches into something that does
-    not come earlier.
+
+def batch_size_of(decoder: Decoder, prompts: TokenizedPrompts, options: PathPatchingOptions, partial: Partial) -> int:
+    """Prompts at a time: as configured, as a killed job began, or from free memory."""
+    batch = min(options.batch_size or path_patching_batch(decoder, prompts.ids.shape[1]), len(prompts))
+    if (before := partial.get("batch")) is not None and options.batch_size is None:
+        batch = int(before["size"].item())
+    partial.put("batch", {"size": np.array([batch])})
+    return batch
+
+
+def prompts_to_score(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    outputs: HeadOutputs,
+    rows: np.ndarray,
+    options: PathPatchingOptions,
+    partial: Partial = NOTHING,
+) -> ScoredPrompts:
+    """The prompts that searches score, in batches that fit the machine.
+
+    rows: those that count. Raises UserError when there is none.
     """
-    shape = chain.decoder.shape
-    which = "" if chain.layers is None else f", {len(chain.layers)} of {shape.n_layers} layers"
-    log(
-        f"{chain.decoder.name}: {len(chain.scored.rows)} prompts, {chain.batch} at a time, "
-        f"{len(searches)} searches{which}"
-    )
+    if not len(rows):
+        raise UserError(f"{decoder.name}: it answers no discovery prompt correctly; use path_patching.prompts: all")
+    batch = batch_size_of(decoder, prompts, options, partial)
+    log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time")
+    return ScoredPrompts(decoder, prompts, outputs, rows, batch, options.max_rows)
+
+
+def run_chain(
+    scored: ScoredPrompts,
+    searches: Sequence[PathSearch],
+    options: PathPatchingOptions,
+    earlier: Mapping[str, pd.DataFrame] | None = None,
+    layers: Sequence[int] | None = None,
+    partial: Partial = NOTHING,
+) -> dict[str, dict[str, Effects]]:
+    """Effects [sender, prompt] of heads in each search, by kind of source.
+
+    earlier: score tables of searches that were run before. layers: senders' layers (ascending) when not all heads are
+    asked for; such a shard runs one search, because a later one needs all scores of it. partial: what a killed job
+    did, and its batch size. Raises UserError when a search patches into something that does not come earlier.
+    """
+    shape = scored.decoder.shape
     done, found = dict(earlier or {}), {}
     for search in searches:
-        found[search.name] = chain.effects(search, receivers_of(search, done, shape.group))
-        if chain.layers is None:
-            done[search.name] = score_table(search, found[search.name], shape.n_heads)
+        receivers = receivers_of(search, done, shape.group)
+        if options.refined is not None and receivers is not None and any(receivers.layers):
+            kept = partial.get(f"{search.name} refined")
+            if kept is None:
+                kept = _refined(scored, search, receivers, options.refined)
+                partial.put(f"{search.name} refined", kept)
+            effects = {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
+        else:
+            senders = None if layers is None else list(layers)
+            effects = search_effects(scored, search, receivers, options.kinds, senders, partial)
+        found[search.name] = effects
+        if layers is None:
+            done[search.name] = score_table(search, effects, shape.n_heads)
     return found
 
 

@@ -8,27 +8,23 @@ is run exactly too, a few at a time. Heads never run exactly keep their first-or
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from entity_mech.engine import memory
-from entity_mech.engine.clean import CleanRun, run_clean, to_ids
+from entity_mech.engine.clean import to_ids
 from entity_mech.engine.direct_paths import ReceiverValues, direct_paths
 from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
-from entity_mech.engine.path_patching import KEPT, clean_answer, read_senders_
+from entity_mech.engine.path_patching import clean_answer, read_senders_
+from entity_mech.engine.receiver_paths import Senders
 from entity_mech.engine.receivers import Receivers
-from entity_mech.models.decoder import Decoder
+from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.progress import track
-from entity_mech.task.tokens import TokenizedPrompts
 
-# (kind: "corrupted" or "null", role, prompts) -> head outputs [prompt, layer, head, d_head]
-HeadOutputs = Callable[[str, str, np.ndarray], np.ndarray]
 # Differences of scores below this are rounding.
 ROUNDING = 1e-6
 
@@ -89,51 +85,23 @@ class _Kept:
         return {(int(layer), kind): value for (layer, kind), value in ((n.split(), v) for n, v in named.items())}
 
 
-class _Batches:
-    """Prompt batches with their facts and clean runs; the clean run of a batch that is the only one is kept."""
-
-    def __init__(
-        self,
-        decoder: Decoder,
-        prompts: TokenizedPrompts,
-        rows: np.ndarray,
-        size: int,
-        token: str,
-        clean_of: Callable[[np.ndarray], CleanRun] | None,
-    ) -> None:
-        self.decoder, self.prompts, self.rows, self.size, self.token = decoder, prompts, rows, size, token
-        self.starts = range(0, len(rows), size)
-        self.clean_of = clean_of or self._run
-        self.only: CleanRun | None = None
-
-    def _run(self, rows: np.ndarray) -> CleanRun:
-        run = self.only or run_clean(self.decoder, to_ids(self.decoder, self.prompts.rows(rows).ids), KEPT)
-        if len(self.starts) == 1:
-            self.only = run
-        return run
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray, tuple[Tensor, ...], CleanRun]]:
-        for first in self.starts:
-            at = self.rows[first : first + self.size]
-            part = self.prompts.rows(at)
-            facts = (part.length, part.answer, part.roles[self.token])
-            yield first, at, tuple(to_ids(self.decoder, fact) for fact in facts), self.clean_of(at)
-
-
 def _first_round(
-    batches: _Batches, outputs: HeadOutputs, receivers: Receivers, kept: _Kept
+    scored: ScoredPrompts, token: str, receivers: Receivers, kept: _Kept
 ) -> tuple[np.ndarray, np.ndarray]:
     """First-order effects [sender, prompt] and how far each sender moves the receivers' inputs [sender]."""
-    s = batches.decoder.shape
+    decoder, s = scored.decoder, scored.decoder.shape
     effects, moved = [], []
-    for first, at, (length, answer, pos), clean in track(batches, len(batches.starts), f"{batches.token}: pass 1"):
-        z = torch.as_tensor(outputs("corrupted", batches.token, at)).to(batches.decoder.device, batches.decoder.dtype)
-        _, values = direct_paths(batches.decoder, clean, pos, z, receivers)
-        kept.put(first, values)
+    parts = scored.parts()
+    for part in track(parts, len(parts), f"{token}: pass 1"):
+        batch = scored.batch(part, token)
+        z = scored.sources("corrupted", token, part).to(decoder.dtype)
+        _, values = direct_paths(decoder, batch.clean, batch.pos, z, receivers)
+        kept.put(part.start, values)
         # The residual stream before a layer, which clean runs of searches do not keep.
-        clean = replace(clean, pre=[clean.mid[i] - clean.attn_out[i] for i in range(receivers.last + 1)])
-        base = clean_inputs(batches.decoder, clean, pos, receivers)
-        gradients = receiver_gradients(batches.decoder, clean, length, answer, pos, receivers)
+        before = [batch.clean.mid[i] - batch.clean.attn_out[i] for i in range(receivers.last + 1)]
+        clean = replace(batch.clean, pre=before)
+        base = clean_inputs(decoder, clean, batch.pos, receivers)
+        gradients = receiver_gradients(decoder, clean, batch.length, batch.answer, batch.pos, receivers)
         effect, far = first_order_effects(values, base, gradients, s.n_layers * s.n_heads)
         effects.append(effect.cpu())
         moved.append(far.sum(1).cpu())
@@ -141,25 +109,24 @@ def _first_round(
 
 
 def _run_exactly(
-    batches: _Batches, receivers: Receivers, kept: _Kept, senders: np.ndarray, max_rows: int, found: RefinedEffects
+    scored: ScoredPrompts, token: str, receivers: Receivers, kept: _Kept, senders: np.ndarray, found: RefinedEffects
 ) -> None:
     """Pass 2 for some senders on all prompts; their rows of `found` become exact."""
-    chosen = to_ids(batches.decoder, np.sort(senders))
+    decoder = scored.decoder
+    chosen = to_ids(decoder, np.sort(senders))
     index = chosen.cpu().numpy()
-    for first, _, (length, answer, pos), clean in track(
-        batches, len(batches.starts), f"{batches.token}: {len(senders)} senders exactly"
-    ):
-        p_clean, logit_clean = clean_answer(batches.decoder, clean, length, answer)
+    parts = scored.parts()
+    for part in track(parts, len(parts), f"{token}: {len(senders)} senders exactly"):
+        batch = scored.batch(part, token)
+        p_clean, logit_clean = clean_answer(decoder, batch)
         p = p_clean.expand(len(found.relative), -1).clone()
         logit = logit_clean.expand(len(found.relative), -1).clone()
-        values = {
-            key: value.to(batches.decoder.device, batches.decoder.dtype) for key, value in kept.get(first).items()
-        }
-        which = (chosen, chosen)  # senders, and their places: values, p and logit hold all senders
-        read_senders_(batches.decoder, clean, length, answer, pos, receivers, values, max_rows, *which, p, logit)
-        columns = slice(first, first + len(length))
-        found.relative[index, columns] = ((p - p_clean) / p_clean)[chosen].cpu().numpy()
-        found.logit[index, columns] = (logit - logit_clean)[chosen].cpu().numpy()
+        values = {key: value.to(decoder.device, decoder.dtype) for key, value in kept.get(part.start).items()}
+        # Values, p and logit hold all senders, so a sender's place is its own number.
+        everywhere = Senders(chosen, chosen)
+        read_senders_(decoder, batch, receivers, values, everywhere, scored.max_rows, (p, logit))
+        found.relative[index, part] = ((p - p_clean) / p_clean)[chosen].cpu().numpy()
+        found.logit[index, part] = (logit - logit_clean)[chosen].cpu().numpy()
     found.exact[index] = True
     found.rounds.append(len(index))
 
@@ -179,28 +146,17 @@ def _contenders(found: RefinedEffects, moved: np.ndarray, k: int, below: int) ->
 
 
 def refined_effects(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
-    token: str,
-    receivers: Receivers,
-    k: int,
-    rows: np.ndarray,
-    batch_size: int,
-    max_rows: int,
-    options: RefinedOptions,
-    clean_of: Callable[[np.ndarray], CleanRun] | None = None,
+    scored: ScoredPrompts, token: str, receivers: Receivers, k: int, options: RefinedOptions
 ) -> RefinedEffects:
     """Effects of a search with heads as receivers; k: how many heads it must find.
 
-    Senders at or above the last receiver are exactly 0 and count as run. clean_of: gives the clean run (KEPT) of
-    some prompts, where a chain of searches has it already.
+    Senders at or above the last receiver are exactly 0 and count as run.
     """
-    s = decoder.shape
+    s = scored.decoder.shape
     n, below = s.n_layers * s.n_heads, receivers.last * s.n_heads
     with tempfile.TemporaryDirectory() as folder:
-        kept, batches = _Kept(folder), _Batches(decoder, prompts, rows, batch_size, token, clean_of)
-        first_order, moved = _first_round(batches, outputs, receivers, kept)
+        kept = _Kept(folder)
+        first_order, moved = _first_round(scored, token, receivers, kept)
         logit = np.full_like(first_order, np.nan)
         logit[below:] = 0
         sample = np.random.default_rng(options.seed).permutation(below)[: options.n_random(below)]
@@ -209,6 +165,6 @@ def refined_effects(
         by_move = np.argsort(-moved[:below], kind="stable")
         todo = {*by_score[: int(options.first * k)], *by_move[: int(options.moved * k)], *sample}
         while todo:
-            _run_exactly(batches, receivers, kept, np.array(sorted(todo)), max_rows, found)
+            _run_exactly(scored, token, receivers, kept, np.array(sorted(todo)), found)
             todo = set(_contenders(found, moved, k, below)[: max(1, int(options.grow * k))])
     return found

@@ -33,6 +33,11 @@ class PathPatchingOptions:
     max_rows: int = MAX_ROWS
     refined: RefinedOptions | None = None
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of sources that are run."""
+        return ("corrupted", "null") if self.null else ("corrupted",)
+
 
 def searches_from(entries: Sequence[Mapping[str, Any]]) -> list[PathSearch]:
     """Searches from the config's entries. Without `keep` (candidates are chosen later) none is a candidate."""

@@ -33,6 +33,24 @@ class DecoderShape:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A model's stored tensors, by their transformers (Llama) names, and which of them there are."""
+
+    get: Callable[[str], Tensor]
+    tied: bool  # the unembedding is the embedding
+    attention_bias: bool
+    mlp_bias: bool
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary position embedding: angle per position of each pair of dimensions, and a factor on the table."""
+
+    inv_freq: list[float]  # [d_head / 2]
+    attention_scaling: float
+
+
+@dataclass(frozen=True)
 class LayerWeights:
     """One layer. Linear weights are stored [out, in] as torch.nn.Linear has them; biases may be absent."""
 
@@ -91,21 +109,17 @@ class Decoder:
     @staticmethod
     def from_tensors(
         shape: DecoderShape,
-        get: Callable[[str], Tensor],
-        inv_freq: list[float],
-        attention_scaling: float,
+        checkpoint: Checkpoint,
+        rotary: Rotary,
         *,
-        tied: bool,
-        attention_bias: bool,
-        mlp_bias: bool,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         name: str = "model",
     ) -> Decoder:
-        """Build from a function that returns a stored tensor by its transformers (Llama) name."""
+        """Weights read from a checkpoint, on a device and in a dtype."""
 
         def load(key: str) -> Tensor:
-            return get(key).to(device=device, dtype=dtype)
+            return checkpoint.get(key).to(device=device, dtype=dtype)
 
         def packed(names: list[str], biased: bool) -> tuple[Tensor, Tensor | None]:
             weight = torch.cat([load(f"{n}.weight") for n in names])
@@ -113,10 +127,10 @@ class Decoder:
 
         def layer(i: int) -> LayerWeights:
             at, ml = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
-            qkv, qkv_bias = packed([f"{at}.{n}_proj" for n in "qkv"], attention_bias)
-            out, out_bias = packed([f"{at}.o_proj"], attention_bias)
-            gate_up, gate_up_bias = packed([f"{ml}.gate_proj", f"{ml}.up_proj"], mlp_bias)
-            down, down_bias = packed([f"{ml}.down_proj"], mlp_bias)
+            qkv, qkv_bias = packed([f"{at}.{n}_proj" for n in "qkv"], checkpoint.attention_bias)
+            out, out_bias = packed([f"{at}.o_proj"], checkpoint.attention_bias)
+            gate_up, gate_up_bias = packed([f"{ml}.gate_proj", f"{ml}.up_proj"], checkpoint.mlp_bias)
+            down, down_bias = packed([f"{ml}.down_proj"], checkpoint.mlp_bias)
             by_head = out.view(shape.d_model, shape.n_heads, shape.d_head).permute(1, 2, 0).contiguous()
             return LayerWeights(
                 norm_attn=load(f"model.layers.{i}.input_layernorm.weight"),
@@ -133,7 +147,7 @@ class Decoder:
             )
 
         # The angles are made in float32 whatever the dtype, as transformers does.
-        freq = torch.tensor(inv_freq, dtype=torch.float32)
+        freq = torch.tensor(rotary.inv_freq, dtype=torch.float32)
         angle = torch.outer(torch.arange(shape.max_position, dtype=torch.float32), freq)
         angle = torch.cat((angle, angle), -1)
         embedding = load("model.embed_tokens.weight")
@@ -142,8 +156,8 @@ class Decoder:
             layers=tuple(layer(i) for i in range(shape.n_layers)),
             embedding=embedding,
             norm_final=load("model.norm.weight"),
-            unembedding=embedding if tied else load("lm_head.weight"),
-            rotary_cos=(angle.cos() * attention_scaling).to(device=device, dtype=dtype),
-            rotary_sin=(angle.sin() * attention_scaling).to(device=device, dtype=dtype),
+            unembedding=embedding if checkpoint.tied else load("lm_head.weight"),
+            rotary_cos=(angle.cos() * rotary.attention_scaling).to(device=device, dtype=dtype),
+            rotary_sin=(angle.sin() * rotary.attention_scaling).to(device=device, dtype=dtype),
             name=name,
         )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
-from entity_mech.models.decoder import Decoder, DecoderShape
+from entity_mech.models.decoder import Checkpoint, Decoder, DecoderShape, Rotary
 from entity_mech.models.gpu_lock import claim
 from entity_mech.models.llama import DTYPES, LlamaSizes, size_differences
 from entity_mech.models.tensorfiles import StoredTensor, fingerprint, read_headers
@@ -171,12 +171,8 @@ def build_decoder(
     with TensorFiles(model_files(info, folder)) as files:
         return Decoder.from_tensors(
             shape,
-            files.get,
-            info["rotary"]["inv_freq"],
-            info["rotary"]["attention_scaling"],
-            tied=info["tied"],
-            attention_bias=info["attention_bias"],
-            mlp_bias=info["mlp_bias"],
+            Checkpoint(files.get, info["tied"], info["attention_bias"], info["mlp_bias"]),
+            Rotary(info["rotary"]["inv_freq"], info["rotary"]["attention_scaling"]),
             device=resolve_device(device),
             dtype=resolve_dtype(dtype),
             name=info["name"],

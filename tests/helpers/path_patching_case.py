@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import run_search
+from entity_mech.engine.path_patching import SearchBatch, patched_answers
 from entity_mech.engine.receivers import Receivers
 from tests.helpers.literal_path_patching import LiteralPathPatching
 from tests.helpers.random_models import decoder_from, random_llama, random_prompts
@@ -45,8 +45,8 @@ class Case:
         return None if heads is None else Receivers.of_heads(heads, group)
 
     def fast(self, heads, **more):
-        args = (self.ids, self.length, self.answer, self.pos, self.corrupted, self.receivers(heads))
-        return run_search(self.decoder, *args, **more)[0]
+        batch = SearchBatch.of(self.decoder, self.ids, self.length, self.answer, self.pos)
+        return patched_answers(self.decoder, batch, self.corrupted, self.receivers(heads), **more)[0]
 
     def literal(self, heads):
         oracle = LiteralPathPatching(self.model, self.ids, self.length, self.other)

@@ -6,7 +6,8 @@ import torch
 
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.partial import NOTHING, Partial
-from entity_mech.methods.path_patching import Chain, ScoredPrompts, chain_table, run_chain
+from entity_mech.methods.path_patching import chain_table, prompts_to_score, run_chain
+from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.task.tokens import TokenizedPrompts
 from tests.helpers.random_models import decoder_from, random_llama, random_prompts
@@ -48,14 +49,14 @@ class ChainSetting:
         z = self.z if kind == "corrupted" else self.clean_z()
         return z[rows, prompts.roles[role][rows]].numpy()
 
-    @property
-    def scored(self) -> ScoredPrompts:
+    def scored(self, options: PathPatchingOptions, partial: Partial = NOTHING) -> ScoredPrompts:
         """All prompts, as a chain takes them."""
-        return ScoredPrompts(self.clean, lambda *key: self.outputs(*key), np.arange(len(self.clean)))
+        rows = np.arange(len(self.clean))
+        return prompts_to_score(self.decoder, self.clean, lambda *key: self.outputs(*key), rows, options, partial)
 
     def table(self, options: PathPatchingOptions, partial: Partial = NOTHING) -> pd.DataFrame:
         """Score tables of the whole chain."""
-        found = run_chain(Chain(self.decoder, self.scored, options, partial), CHAIN)
+        found = run_chain(self.scored(options, partial), CHAIN, options, partial=partial)
         return chain_table(CHAIN, found, self.decoder.shape.n_heads)
 
     def clean_z(self):

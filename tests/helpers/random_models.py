@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama import modeling_llama
 
-from entity_mech.models.decoder import Decoder, DecoderShape
+from entity_mech.models.decoder import Checkpoint, Decoder, DecoderShape, Rotary
 
 
 def random_llama(
@@ -66,16 +66,12 @@ def decoder_from(model: LlamaForCausalLM, dtype: torch.dtype = torch.float32) ->
         norm_eps=config.rms_norm_eps,
         max_position=config.max_position_embeddings,
     )
-    tensors = model.state_dict()
     rotary = model.model.rotary_emb
+    tensors = model.state_dict().__getitem__
     return Decoder.from_tensors(
         shape,
-        tensors.__getitem__,
-        rotary.inv_freq.tolist(),
-        rotary.attention_scaling,
-        tied=config.tie_word_embeddings,
-        attention_bias=config.attention_bias,
-        mlp_bias=config.mlp_bias,
+        Checkpoint(tensors, config.tie_word_embeddings, config.attention_bias, config.mlp_bias),
+        Rotary(rotary.inv_freq.tolist(), rotary.attention_scaling),
         dtype=dtype,
     )
 

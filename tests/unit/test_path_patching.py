@@ -7,7 +7,7 @@ import torch
 
 from entity_mech.errors import UserError
 from entity_mech.methods.head_scores import Effects, ranking, score_table
-from entity_mech.methods.path_patching import Chain, ScoredPrompts, receivers_of
+from entity_mech.methods.path_patching import prompts_to_score, receivers_of
 from entity_mech.methods.refined_search import RefinedOptions
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from tests.helpers.literal_path_patching import LiteralPathPatching
@@ -81,9 +81,8 @@ def test_an_empty_group_is_no_receiver():
 
 def test_a_model_that_answers_no_prompt_correctly_is_refused():
     study = ChainSetting()
-    scored = ScoredPrompts(study.clean, study.outputs, np.zeros(0, int))
     with pytest.raises(UserError, match=r"answers no discovery prompt correctly.*path_patching.prompts: all"):
-        Chain(study.decoder, scored, PathPatchingOptions())
+        prompts_to_score(study.decoder, study.clean, study.outputs, np.zeros(0, int), PathPatchingOptions())
 
 
 def test_bad_chains_are_refused():

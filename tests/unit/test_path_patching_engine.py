@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import run_search
+from entity_mech.engine.path_patching import SearchBatch, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.task.datasets import TaskOptions, build_split
 from entity_mech.task.encoding import load_tokenizer
@@ -72,8 +72,8 @@ def test_batch_equals_its_rows_and_blocks_change_nothing(receivers):
     assert torch.allclose(case.fast(heads, max_rows=1), whole, rtol=0, atol=1e-13)
     for i in range(N):
         one = slice(i, i + 1)
-        args = (case.ids[one], case.length[one], case.answer[one], case.pos[one], case.corrupted[one])
-        alone = run_search(case.decoder, *args, case.receivers(heads))[0]
+        batch = SearchBatch.of(case.decoder, case.ids[one], case.length[one], case.answer[one], case.pos[one])
+        alone = patched_answers(case.decoder, batch, case.corrupted[one], case.receivers(heads))[0]
         assert torch.allclose(alone[:, 0], whole[:, i], rtol=0, atol=1e-13)
 
 

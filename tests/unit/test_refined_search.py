@@ -4,14 +4,13 @@ import numpy as np
 import torch
 
 from entity_mech.engine import memory
-from entity_mech.engine.clean import run_clean, to_ids
+from entity_mech.engine.clean import run_clean
 from entity_mech.engine.direct_paths import direct_paths
 from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
-from entity_mech.engine.path_patching import KEPT
 from entity_mech.engine.receivers import Receivers
-from entity_mech.methods.path_patching import Chain
+from entity_mech.methods.path_patching import search_effects
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, _contenders, refined_effects
-from entity_mech.methods.searches import PathPatchingOptions
+from entity_mech.methods.scored_prompts import ScoredPrompts
 from tests.helpers.path_patching_case import RECEIVERS, Case, N
 from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
@@ -38,17 +37,15 @@ def test_first_order_is_the_limit_of_small_patches():
 def test_exactly_run_heads_equal_the_exact_mode_and_growing_ends_at_all_of_them():
     study = ChainSetting()
     receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
-    search, rows = CHAIN[2], np.arange(6)
-    args = (study.decoder, study.clean, study.outputs)
-    chain = Chain(study.decoder, study.scored, PathPatchingOptions(null=False, batch_size=4))
-    exact = chain.effects(search, receivers)["corrupted"]
+    search, scored = CHAIN[2], ScoredPrompts(study.decoder, study.clean, study.outputs, batch_size=4)
+    exact = search_effects(scored, search, receivers)["corrupted"]
     options = RefinedOptions(first=1.0, moved=1.0, random=1)
-    found = refined_effects(*args, search.token, receivers, 2, rows, 4, 10**6, options)
+    found = refined_effects(scored, search.token, receivers, 2, options)
     np.testing.assert_allclose(found.relative[found.exact], exact.relative[found.exact], atol=1e-5)
     assert found.exact[8:].all()
     assert (found.relative[8:] == 0).all(), "no path"
     everything = RefinedOptions(first=99.0, moved=1.0, random=1)
-    found = refined_effects(*args, search.token, receivers, 2, rows, 4, 10**6, everything)
+    found = refined_effects(scored, search.token, receivers, 2, everything)
     assert found.exact.all()
     assert found.rounds == [8]
     np.testing.assert_allclose(found.relative, exact.relative, atol=1e-5)
@@ -66,17 +63,27 @@ def test_contenders_are_those_that_the_worst_error_seen_could_lift_into_the_top(
     assert _contenders(found, moved, 1, 5) == [], "nothing reaches below -4"
 
 
-def test_values_on_disk_and_a_given_clean_run_change_nothing(monkeypatch):
+def test_values_on_disk_and_the_size_of_batches_change_nothing(monkeypatch):
     study = ChainSetting()
     receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
-    args = (study.decoder, study.clean, study.outputs, CHAIN[2].token, receivers, 2, np.arange(6))
-    options = RefinedOptions(random=1)
-    given = run_clean(study.decoder, to_ids(study.decoder, study.clean.ids[:6]), KEPT)
-    want = refined_effects(*args, 6, 10**6, options)
-    found = refined_effects(*args, 6, 10**6, options, clean_of=lambda _: given)
-    np.testing.assert_array_equal(found.relative, want.relative)
-    in_memory = refined_effects(*args, 4, 10**6, options)
+
+    def effects(batch_size):
+        scored = ScoredPrompts(study.decoder, study.clean, study.outputs, batch_size=batch_size)
+        return refined_effects(scored, CHAIN[2].token, receivers, 2, RefinedOptions(random=1))
+
+    want, in_memory = effects(6), effects(4)
     monkeypatch.setattr(memory, "CPU_BYTES", 0)
-    on_disk = refined_effects(*args, 4, 10**6, options)
+    on_disk = effects(4)
     np.testing.assert_array_equal(on_disk.relative, in_memory.relative)
     np.testing.assert_allclose(on_disk.relative, want.relative, atol=1e-5)
+    assert (np.abs(want.relative) > 1e-3).any()
+
+
+def test_only_a_batch_that_is_the_only_one_keeps_its_clean_run():
+    study = ChainSetting()
+    for batch_size, kept in ((6, True), (None, True), (4, False)):
+        scored = ScoredPrompts(study.decoder, study.clean, study.outputs, batch_size=batch_size)
+        first = scored.parts()[0]
+        one, other = scored.batch(first, "last"), scored.batch(first, "label")
+        assert (one.clean is other.clean) == kept
+        assert not torch.equal(one.pos, other.pos)

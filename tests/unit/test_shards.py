@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from entity_mech.engine.path_patching import run_search
+from entity_mech.engine.path_patching import SearchBatch, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_scores import Effects, join_effects, joined_table, shard_layers, write_effects
-from entity_mech.methods.path_patching import Chain, run_chain
+from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.pruning import all_pairs, join_pairs, pair_table, shard_pairs
 from entity_mech.methods.searches import PathPatchingOptions
 from tests.helpers.path_patching_chain import CHAIN, ChainSetting
@@ -29,7 +29,7 @@ def run_in_shards(study, shards, folder, options):
         for shard in range(shards):
             layers = shard_layers(shape.n_layers, shard, shards)
             rows = np.arange(len(study.clean))
-            effects = run_chain(Chain(study.decoder, study.scored, options, layers=layers), [search], tables)
+            effects = run_chain(study.scored(options), [search], options, tables, layers)
             files.append(folder / f"{search.name}{shard}.h5")
             write_effects(files[-1], STAMP, layers, rows, effects[search.name])
         tables[search.name] = joined_table(search, files, STAMP, shape.n_layers, shape.n_heads)
@@ -56,10 +56,11 @@ def test_a_sender_does_not_depend_on_who_runs_beside_it(layers, receivers):
     pos = torch.as_tensor(prompts.roles["last" if receivers is None else "label"])
     z = torch.as_tensor(study.outputs("corrupted", "label", np.arange(len(prompts))))
     into = None if receivers is None else Receivers.of_heads(receivers, 2)
-    p, logit = run_search(study.decoder, ids, length, answer, pos, z, into)
+    batch = SearchBatch.of(study.decoder, ids, length, answer, pos)
+    p, logit = patched_answers(study.decoder, batch, z, into)
     heads = study.decoder.shape.n_heads
     rows = [layer * heads + head for layer in layers for head in range(heads)]
-    own = run_search(study.decoder, ids, length, answer, pos, z, into, layers=layers)
+    own = patched_answers(study.decoder, batch, z, into, layers=layers)
     for part, whole in zip(own, (p, logit), strict=True):
         np.testing.assert_allclose(part, whole[rows], atol=2e-6)
 

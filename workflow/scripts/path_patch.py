@@ -10,7 +10,7 @@ from entity_mech.engine.stage import open_model, stamp_of
 from entity_mech.engine.store import open_store, read_head_outputs
 from entity_mech.files import read_table
 from entity_mech.methods.head_scores import joined_table, shard_layers, write_effects
-from entity_mech.methods.path_patching import Chain, ScoredPrompts, run_chain
+from entity_mech.methods.path_patching import prompts_to_score, run_chain
 from entity_mech.methods.searches import options_from, searches_from
 from entity_mech.provenance import digest_of, file_digest
 from entity_mech.task.tokens import read_prompts
@@ -38,13 +38,14 @@ with job(snakemake):
         part = {**stamp, "layers": str(layers), "rows": digest_of(rows.tolist())}
         partial = Partial(Path(snakemake.output.effects[0]).with_suffix(".partial.h5"), part)
         stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null") if kind in file}
-        scored = ScoredPrompts(prompts, lambda kind, role, chosen: stored[kind].every(role, chosen), rows)
+        chosen = options_from(options, machine)
+        scored = prompts_to_score(decoder, prompts, lambda kind, *at: stored[kind].every(*at), rows, chosen, partial)
         size = (info["n_layers"], info["n_heads"])
         earlier = {}
         for one in before:
             files = [path for path in given.earlier if Path(path).parent.name == one.name]
             earlier[one.name] = joined_table(one, files, expected, *size)
-        found = run_chain(Chain(decoder, scored, options_from(options, machine), partial, layers), wanted, earlier)
+        found = run_chain(scored, wanted, chosen, earlier, layers, partial)
     for search, path in zip(wanted, snakemake.output.effects, strict=True):
         everything = list(range(info["n_layers"])) if layers is None else layers
         write_effects(path, stamp, everything, rows, found[search.name])
