@@ -23,13 +23,14 @@ with job(snakemake):
             "activations": f"{file.attrs['config']} {file.attrs['code']}",
         }
         partial = Partial(Path(snakemake.output.scores).with_suffix(".partial.h5"), {**expected, **made_from})
-        stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null")}
+        how = options_from(options, machine)
+        stored = {kind: read_head_outputs(file[kind]) for kind in how.kinds}
         table = run_chain(
             decoder,
             read_prompts(snakemake.input.tokens, "clean"),
             lambda kind, role, rows: stored[kind].every(role, rows),
             searches_from(snakemake.params.searches),
-            options_from(options, machine),
+            how,
             partial,
         )
     write_table(snakemake.output.scores, table.drop(columns="candidate"))

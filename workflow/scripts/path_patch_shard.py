@@ -39,8 +39,8 @@ with job(snakemake):
             rows = np.flatnonzero(read_table(snakemake.input.answers)["correct"])
         part = {**stamp, "layers": str(layers), "rows": value_digest(rows.tolist())}
         partial = Partial(Path(snakemake.output.effects).with_suffix(".partial.h5"), part)
-        stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null")}
         how = options_from(options, machine)
+        stored = {kind: read_head_outputs(file[kind]) for kind in how.kinds}
         scored = prompts_to_score(
             decoder,
             prompts,
