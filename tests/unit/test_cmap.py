@@ -1,5 +1,7 @@
 """CMAP: a model into itself changes nothing; parts equal hooked whole prompts; controls keep to their tokens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,9 +55,14 @@ def test_a_part_equals_hooks(name):
 
 
 def test_a_model_into_itself_changes_nothing():
-    base, _ = side("base", 0)
-    table = run_cmap(base, base, {"tuned": cmap_parts(CIRCUIT, SELECTED)}, CmapOptions(random_draws=2))
-    assert len(table.accuracy.unique()) == 1
+    base, model = side("base", 0)
+    parts = {"tuned": cmap_parts(CIRCUIT, SELECTED)}
+    table = run_cmap(base, base, parts, CmapOptions(random_draws=2))
+    own = (literal_predictions(model, base, ()) == PROMPTS.answer).mean()
+    assert 0.3 < own < 0.7
+    assert table.accuracy.unique().tolist() == [own]
+    other = run_cmap(base, side("tuned", 1)[0], parts, CmapOptions(random_draws=2))
+    assert (other[other.target == "base"].accuracy != own).any(), "another model does change something"
     variants = {"x": [heads_at(A), heads_at(D), heads_at(A) + heads_at(D), ()]}
     same = patched_predictions(base.load(), PROMPTS, base.outputs, variants)["x"]
     assert (same == same[-1]).all()
@@ -66,6 +73,10 @@ def test_the_table_has_every_part_both_ways_and_loads_each_model_once():
     base, base_model = side("base", 0, loaded)
     tuned, _ = side("tuned", 1, loaded)
     parts = cmap_parts(CIRCUIT, SELECTED)
+    full = next(part for part in parts if part.name == "full")
+    patched = literal_predictions(base_model, tuned, full.heads)
+    prompts = replace(PROMPTS, answer=np.where(np.arange(12) % 3 == 2, patched, PROMPTS.answer))
+    base, tuned = replace(base, prompts=prompts), replace(tuned, prompts=prompts)
     table = run_cmap(base, tuned, {"tuned": parts}, CmapOptions(random_draws=3))
     assert loaded == ["base", "tuned"]
     assert table.kind.tolist()[:2] == ["own", "own"]
@@ -75,9 +86,8 @@ def test_the_table_has_every_part_both_ways_and_loads_each_model_once():
     assert one.kind.tolist() == ["chosen", "random", "random", "random"]
     assert one.draw.tolist()[1:] == [0, 1, 2]
     assert one.fallback.all()
-    full = next(part for part in parts if part.name == "full")
-    expected = literal_predictions(base_model, tuned, full.heads) == PROMPTS.answer
-    assert one.accuracy.iloc[0] == expected.mean()
+    assert one.accuracy.iloc[0] == (patched == prompts.answer).mean()
+    assert 0.3 < one.accuracy.iloc[0] < 0.7
     empty = table[(table.target == "base") & (table.part == "C")]
     assert empty.kind.tolist() == ["chosen"]
     assert empty.accuracy.item() == table[(table.kind == "own") & (table.target == "base")].accuracy.item()

@@ -38,7 +38,7 @@ def table():
     means = head_outputs(model, box_prompts(4, 8).ids).mean(0)
     roles = np.stack([prompts.roles["last"], prompts.roles["label"]], 1)
     whole = last_logits(model, prompts.ids, prompts.length).argmax(-1).numpy()
-    # Random weights never give the right object: half of the answers are what the model says itself.
+    # Random weights never give the right object: two thirds of the answers are what the model says itself.
     answer = np.where(np.arange(20) % 3, whole, prompts.answer)
     object.__setattr__(prompts, "answer", answer)
 

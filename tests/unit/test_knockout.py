@@ -21,6 +21,7 @@ from entity_mech.methods.attention_patterns import (
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.knockout import KnockoutOptions, random_targets, run_knockout, target_positions
 from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import last_logits
 from tests.helpers.random_models import decoder_from, exact_norms, random_llama
 
 PROMPTS = box_prompts(4, 8, ragged=True)
@@ -74,11 +75,16 @@ def test_every_first_layer_equals_a_masked_whole_prompt(model, source, target):
 
 def test_the_table_ends_with_nothing_blocked(model):
     decoder = decoder_from(model, torch.float32)
-    table = run_knockout(decoder, PROMPTS, KnockoutOptions(batch=3))
+    says = last_logits(model, PROMPTS.ids, PROMPTS.length).argmax(-1).numpy()
+    # Random weights never give the right object: half of the answers are what the intact model says.
+    prompts = replace(PROMPTS, answer=np.where(np.arange(8) % 2, says, PROMPTS.answer))
+    table = run_knockout(decoder, prompts, KnockoutOptions(batch=3))
     assert table.groupby(["source", "target"]).size().tolist() == [N_LAYERS + 1] * 5
-    whole = table[table.layer == N_LAYERS].accuracy
-    assert len(whole.unique()) == 1
-    again = run_knockout(decoder, PROMPTS, KnockoutOptions(batch=8))
+    assert (table[table.layer == N_LAYERS].accuracy == 0.5).all()
+    blocked_from_last = table[(table.layer == N_LAYERS - 1) & (table.source == "last")]
+    assert (blocked_from_last.accuracy != 0.5).any(), "blocking even the last layer alone changes an answer"
+    assert table[table.layer == 0].accuracy.nunique() > 1
+    again = run_knockout(decoder, prompts, KnockoutOptions(batch=8))
     assert table.equals(again)
 
 

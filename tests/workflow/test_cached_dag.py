@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+import yaml
 
 from tests.helpers.study_copy import OPTIONAL, RESULTS, StudyCopy
 
@@ -54,6 +55,20 @@ def test_a_second_run_does_nothing_but_refresh_the_report(study: StudyCopy):
 def test_a_key_reruns_what_uses_it_and_what_follows(study: StudyCopy, change, jobs):
     study.configure(change)
     assert study.planned() == jobs
+
+
+def test_other_searches_leave_alone_what_does_not_depend_on_them(study: StudyCopy):
+    """Mean outputs are those of every token, so what reads only them and the prompts is not made again."""
+    searches = yaml.safe_load((study.folder / "config/config.yaml").read_text())["searches"]
+    assert searches[-1]["token"] != "separator"
+    searches[-1]["token"] = "separator"
+    with_role_map = {"leave_out": [stage for stage in OPTIONAL if stage != "role_map"]}
+    study.configure(with_role_map)
+    study.run(f"{RESULTS}/models/base/role_map.csv")
+    study.configure({**with_role_map, "searches": searches})
+    planned = study.planned()
+    assert {"store_activations base discovery", "path_patch base", "map_roles lora"} <= planned
+    assert not {"map_roles base", "store_activations base means", "measure_behaviour base", "make_pairs"} & planned
 
 
 def test_an_edit_of_the_code_reruns_what_uses_it_and_what_follows(study: StudyCopy):

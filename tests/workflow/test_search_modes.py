@@ -2,11 +2,13 @@
 
 import json
 
+import h5py
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.helpers.snakemake_runs import ROOT, planned
-from tests.helpers.study_copy import StudyCopy
+from tests.helpers.study_copy import RESULTS, StudyCopy
 
 CIRCUIT = "results/small/circuits/base.json"
 
@@ -44,6 +46,19 @@ def test_refined_searches_find_the_same_circuit(study: StudyCopy):
     np.testing.assert_allclose(found["score"][exact], whole["score"][exact], atol=1e-5)
     assert found["receiver"].tolist() == whole["receiver"].tolist()
     assert circuit(study) == heads
+
+
+@pytest.mark.parametrize("options", [{"shards": 3}, {"mode": "refined"}, {}], ids=["shards", "refined", "whole"])
+def test_without_null_maps_no_null_activations_are_stored(study: StudyCopy, options):
+    whole = scores(study)
+    assert whole["null_score"].notna().all()
+    study.configure({"path_patching": {"null_map": False, **options}})
+    study.run(f"{RESULTS}/models/base/path_patching.csv")
+    with h5py.File(study.path("models/base/activations/discovery.h5")) as file:
+        assert list(file) == ["corrupted"]
+    found = scores(study)
+    assert found["null_score"].isna().all()
+    np.testing.assert_allclose(found["score"][found["exact"]], whole["score"][found["exact"]], atol=1e-5)
 
 
 def test_shards_of_many_models_are_planned(tmp_path):

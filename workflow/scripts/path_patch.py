@@ -12,7 +12,7 @@ from entity_mech.files import read_table
 from entity_mech.methods.head_scores import joined_table, shard_layers, write_effects
 from entity_mech.methods.path_patching import prompts_to_score, run_chain
 from entity_mech.methods.searches import options_from, searches_from
-from entity_mech.provenance import digest_of, file_digest
+from entity_mech.provenance import file_digest, value_digest
 from entity_mech.task.tokens import read_prompts
 
 with job(snakemake):
@@ -22,30 +22,30 @@ with job(snakemake):
     searches, expected = searches_from(snakemake.params.searches), stamp_of(info, given.tokens)
     wanted = [search for search in searches if search.name in snakemake.params.run]
     before = [search for search in searches if search not in wanted]
+    how = options_from(options, machine)
     layers = None if shards == 1 else shard_layers(info["n_layers"], int(wildcards.shard), shards)
     with open_store(given.activations, expected) as file:
         stamp = {
             **expected,
-            "config": digest_of({"searches": snakemake.params.searches, "options": options}),
+            "config": value_digest({"searches": snakemake.params.searches, "options": options}),
             "code": snakemake.params.code,
             "activations": f"{file.attrs['config']} {file.attrs['code']}",
-            "earlier": digest_of([file_digest(path) for path in given.earlier]),
+            "earlier": value_digest([file_digest(path) for path in given.earlier]),
         }
         prompts = read_prompts(given.tokens, "clean")
         rows = np.arange(len(prompts))
         if given.answers:
             rows = np.flatnonzero(read_table(given.answers)["correct"])
-        part = {**stamp, "layers": str(layers), "rows": digest_of(rows.tolist())}
+        part = {**stamp, "layers": str(layers), "rows": value_digest(rows.tolist())}
         partial = Partial(Path(snakemake.output.effects[0]).with_suffix(".partial.h5"), part)
-        stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null") if kind in file}
-        chosen = options_from(options, machine)
-        scored = prompts_to_score(decoder, prompts, lambda kind, *at: stored[kind].every(*at), rows, chosen, partial)
+        stored = {kind: read_head_outputs(file[kind]) for kind in how.kinds}
+        scored = prompts_to_score(decoder, prompts, lambda kind, *at: stored[kind].every(*at), rows, how, partial)
         size = (info["n_layers"], info["n_heads"])
         earlier = {}
         for one in before:
             files = [path for path in given.earlier if Path(path).parent.name == one.name]
             earlier[one.name] = joined_table(one, files, expected, *size)
-        found = run_chain(scored, wanted, chosen, earlier, layers, partial)
+        found = run_chain(scored, wanted, how, earlier, layers, partial)
     for search, path in zip(wanted, snakemake.output.effects, strict=True):
         everything = list(range(info["n_layers"])) if layers is None else layers
         write_effects(path, stamp, everything, rows, found[search.name])

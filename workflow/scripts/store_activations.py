@@ -11,12 +11,10 @@ from entity_mech.models.loading import read_model
 from entity_mech.provenance import value_digest
 from entity_mech.task.tokens import groups_of, read_attributes, read_prompts
 
-GROUPS = {"discovery": ("corrupted", "null"), "means": ("prompts",), "evaluation": ("prompts",)}
-
 with job(snakemake):
     model, machine, options = Path(snakemake.input.model), snakemake.params.machine, snakemake.params.options
     info, tokens, purpose = read_model(model), snakemake.input.tokens, snakemake.wildcards.purpose
-    groups, roles, heads = GROUPS.get(purpose), options["roles"], None
+    groups, roles, heads = options.get("groups"), options.get("roles"), None
     if purpose == "dcm":
         circuit = read_circuit(snakemake.input.circuit)
         groups = [name for name in groups_of(tokens) if name.endswith("/source")]
