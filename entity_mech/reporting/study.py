@@ -12,27 +12,8 @@ if TYPE_CHECKING:
 
 # Okabe-Ito for groups, Tol's muted set for models, so that a colour never means one of each in one figure. Written
 # `#rrggbb`, as the pages need them.
-Colors = tuple[str, ...]
-GROUP_COLORS: Colors = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#b3588c",
-    "#e69f00",
-    "#56b4e9",
-    "#8c6d31",
-    "#999999",
-)
-MODEL_COLORS: Colors = (
-    "#44aa99",
-    "#882255",
-    "#ddaa33",
-    "#6699cc",
-    "#cc6677",
-    "#117733",
-    "#aa4499",
-    "#332288",
-)
+GROUP_COLORS = tuple("#0072b2 #d55e00 #009e73 #b3588c #e69f00 #56b4e9 #8c6d31 #999999".split())
+MODEL_COLORS = tuple("#44aa99 #882255 #ddaa33 #6699cc #cc6677 #117733 #aa4499 #332288".split())
 BASE_COLOR = "#4d4d4d"
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
 BASE_MARKER = "o"
@@ -170,7 +151,7 @@ def in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
 
 
 @cache
-def named_palette(name: str, n: int) -> Colors:
+def named_palette(name: str, n: int) -> tuple[str, ...]:
     """n colours of a seaborn or matplotlib palette, as `#rrggbb`."""
     import seaborn  # here, because it brings matplotlib, and pages and findings need neither
 
