@@ -47,7 +47,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
-	$(BIN)/python -m entity_mech.config_files check
+	$(BIN)/python -m entity_mech.config.generate check
 
 docs: run
 	rm -rf docs/figures

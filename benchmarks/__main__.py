@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    here = Path(__file__).resolve().parent
-    sys.path[:0] = [str(here.parent), str(here.parent / "tests" / "unit")]
-    from run import main
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from benchmarks.run import main
 
     main()

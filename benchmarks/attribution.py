@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":
-    sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "unit")]
+    sys.path[0] = str(HERE.parent)
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
@@ -19,9 +19,9 @@ import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 import yaml  # noqa: E402
-from timing import cpu_seconds  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from benchmarks.timing import cpu_seconds  # noqa: E402
 from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids  # noqa: E402
 from entity_mech.engine.first_order import receiver_gradients  # noqa: E402
 from entity_mech.engine.load import load_checked  # noqa: E402
@@ -36,7 +36,7 @@ from entity_mech.methods.path_patching import (  # noqa: E402
     search_effects,
 )
 from entity_mech.methods.refined_search import RefinedOptions, refined_effects  # noqa: E402
-from entity_mech.methods.searches import Search  # noqa: E402
+from entity_mech.methods.searches import PathSearch  # noqa: E402
 from entity_mech.models.decoder import Decoder  # noqa: E402
 from entity_mech.task.tokens import TokenizedPrompts, read_prompts  # noqa: E402
 
@@ -85,7 +85,7 @@ class Study:
         return self.stored.every(role, rows)
 
 
-def compare(study: Study, search: Search, receivers: Receivers | None) -> tuple[dict[str, object], pd.DataFrame]:
+def compare(study: Study, search: PathSearch, receivers: Receivers | None) -> tuple[dict[str, object], pd.DataFrame]:
     """The three ways on one search; the table of the exact scores, from which later searches go on."""
     decoder, n_heads = study.decoder, study.decoder.shape.n_heads
     found: dict[str, np.ndarray] = {}
@@ -154,7 +154,7 @@ def measure_run(run: Path) -> pd.DataFrame:
             for one in config["searches"]:
                 sources = tuple((r["search"], r["input"]) for r in one["receivers"] if r != "logits")
                 keep = one["keep"] if isinstance(one["keep"], int) else one["receiver_heads"]
-                search = Search(one["name"], one["letter"], one["token"], sources, one["receiver_heads"], keep)
+                search = PathSearch(one["name"], one["letter"], one["token"], sources, one["receiver_heads"], keep)
                 receivers = receivers_of(search, done, decoder.shape.group)
                 row, done[search.name] = compare(study, search, receivers)
                 rows.append({"model": model["name"], **row})

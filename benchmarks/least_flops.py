@@ -5,8 +5,7 @@ layer up, pass 2 on suffix tokens from each row's first receiver layer up, the v
 once for all searches, the clean and the corrupted run.
 """
 
-from shapes import Shape
-
+from benchmarks.shapes import Shape
 from entity_mech.engine.receivers import Receivers
 
 

@@ -8,26 +8,26 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from box_prompts import box_pairs, box_prompts
-from patching import BOXES, GROUPS, ROLES, draw_circuit, mask_of
-from shapes import Setting, Shape
 
+from benchmarks.patching import BOXES, GROUPS, ROLES, draw_circuit, mask_of
+from benchmarks.shapes import Setting, Shape
 from entity_mech.engine import memory
 from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.memory import path_patching_batch
 from entity_mech.engine.store import StoredHeads
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions
 from entity_mech.methods.path_patching import run_chain
-from entity_mech.methods.searches import PathPatchingOptions, Search
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
+from tests.helpers.box_prompts import box_pairs, box_prompts
 
 BUDGET = 64 << 20
 SEARCHES = [
-    Search("a", "A", "last", (), 20, 40),
-    Search("b", "B", "last", (("a", "q"),), 5, 7),
-    Search("c", "C", "query_label", (("b", "v"),), 10, 20),
-    Search("d", "D", "label", (("c", "v"),), 0, 5),
+    PathSearch("a", "A", "last", (), 20, 40),
+    PathSearch("b", "B", "last", (("a", "q"),), 5, 7),
+    PathSearch("c", "C", "query_label", (("b", "v"),), 10, 20),
+    PathSearch("d", "D", "label", (("c", "v"),), 0, 5),
 ]
 
 Work = Callable[[], object]
@@ -75,7 +75,7 @@ def dcm(shape: Shape, n: int) -> Work:
     setting, pairs = _prepare(shape), box_pairs(0, n, BOXES, 200)
     data = PatchData(pairs, _random_outputs(shape, n))
     heads = draw_circuit(shape, np.random.default_rng(0))["A"]
-    group = Group("A", "A", "last", tuple(heads))
+    group = HeadGroup("A", "A", "last", tuple(heads))
     assert heads_at(group)
     options = DcmOptions(epochs=1, memory=BUDGET)
     desideratum = Desideratum("object", data, data, data)

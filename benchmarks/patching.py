@@ -5,20 +5,20 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
-from box_prompts import box_pairs, box_prompts
-from literal_circuits import head_outputs, literal_circuit
-from literal_patching import literal_patched
-from rows import turns_row
-from shapes import DEPTHS, Setting, Shape
-from timing import sgemm_rate, take_turns
 
+from benchmarks.rows import turns_row
+from benchmarks.shapes import DEPTHS, Setting, Shape
+from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.ops import logits, predictions
 from entity_mech.engine.store import Head, StoredHeads
-from entity_mech.methods.circuits import Group
+from entity_mech.methods.circuits import HeadGroup
 from entity_mech.methods.dcm import GroupSplit, Split
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions, plan_of
+from tests.helpers.box_prompts import box_pairs, box_prompts
+from tests.helpers.literal_circuits import head_outputs, literal_circuit
+from tests.helpers.literal_patching import literal_patched
 
 BOXES = 7
 ROLES = ("label", "query_label", "last")
@@ -117,7 +117,7 @@ def measure_dcm(setting: Setting, n_literal: int, seconds: float, batch: int = 3
     circuit = draw_circuit(shape, np.random.default_rng(0))
     rows = []
     for letter, heads in circuit.items():
-        group = Group(letter, letter, GROUPS[letter][0], tuple(heads))
+        group = HeadGroup(letter, letter, GROUPS[letter][0], tuple(heads))
         split = Split(setting.decoder, data, [plan_of(heads_at(group))], 8 << 30)
         rows.append(_measure_step(setting, letter, GroupSplit(split, group), data, n_literal, seconds))
     return rows

@@ -1,16 +1,16 @@
 """The four searches: the engine against the literal two-pass method, in one process, taking turns."""
 
-import least_flops
 import numpy as np
 import pandas as pd
 import torch
-from literal_path_patching import LiteralPathPatching
-from rows import row, turns_row
-from shapes import CHAIN, N_POS, Setting
-from timing import sgemm_rate, take_turns
 
+from benchmarks import least_flops
+from benchmarks.rows import row, turns_row
+from benchmarks.shapes import CHAIN, N_POS, Setting
+from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.clean import CleanRun, run_clean
 from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
+from tests.helpers.literal_path_patching import LiteralPathPatching
 
 
 def corrupted_outputs(setting: Setting, group: str) -> torch.Tensor:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from attribution import rank_correlation
-from literal_path_patching import LiteralPathPatching
-from path_patching import corrupted_outputs, engine_answers, literal_receivers
-from shapes import CHAIN, Setting
-from timing import cpu_seconds
 
+from benchmarks.attribution import rank_correlation
+from benchmarks.path_patching import corrupted_outputs, engine_answers, literal_receivers
+from benchmarks.shapes import CHAIN, Setting
+from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import CleanRun, run_clean
 from entity_mech.engine.path_patching import KEPT, clean_answer
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, refined_effects
 from entity_mech.task.tokens import TokenizedPrompts
+from tests.helpers.literal_path_patching import LiteralPathPatching
 
 FOUND = {"A": 20, "B": 5, "C": 10, "D": 5}  # heads that a search must find, as receivers or to keep
 MAX_ROWS = 65536

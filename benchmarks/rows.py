@@ -1,6 +1,6 @@
 """One row of the benchmark's table, and what is asked of it."""
 
-from timing import Turns
+from benchmarks.timing import Turns
 
 # what -> (pass, excellent), as ratios against the literal way; the four searches on the 135M shape.
 TARGETS = {

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from patching import measure_circuits, measure_cmap, measure_dcm, with_eager
-from path_patching import measure_searches
-from plots import plot_ratios, plot_scaling
-from refined import measure_refined
-from scaling import measure_scaling, peak_memory
-from shapes import SHAPES, Setting
-from variants import measure_variants
 
+from benchmarks.patching import measure_circuits, measure_cmap, measure_dcm, with_eager
+from benchmarks.path_patching import measure_searches
+from benchmarks.plots import plot_ratios, plot_scaling
+from benchmarks.refined import measure_refined
+from benchmarks.scaling import measure_scaling, peak_memory
+from benchmarks.shapes import SHAPES, Setting
+from benchmarks.variants import measure_variants
 from entity_mech.engine.packed import PACKED
 
 HERE = Path(__file__).resolve().parent
@@ -59,7 +59,7 @@ def measure_each(shapes: list[str], measure: Callable[[Setting], list[dict[str, 
 
 def measure_memory(shape: str) -> pd.DataFrame:
     """Peak memory of each stage at two numbers of prompts, beside the model's own."""
-    from memory_stages import STAGES
+    from benchmarks.memory_stages import STAGES
 
     rows = [
         {"shape": shape, "stage": stage, "prompts": n, "peak_mib": peak_memory(shape, n, stage)}

@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import shapes
 import torch
-from path_patching import corrupted_outputs, engine_answers
-from shapes import CHAIN, SHAPES, Setting
-from timing import cpu_seconds
 
+from benchmarks import shapes
+from benchmarks.path_patching import corrupted_outputs, engine_answers
+from benchmarks.shapes import CHAIN, SHAPES, Setting
+from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.path_patching import KEPT
 
+ROOT = Path(__file__).resolve().parents[1]
 BASE = replace(SHAPES["6x8x256"], layers=8)
 VARIED: dict[str, list[int]] = {
     "prompts": [7, 14, 28, 56],
@@ -75,11 +76,10 @@ def measure_scaling(repeats: int, quick: bool) -> list[dict[str, object]]:
 
 def peak_memory(shape: str, n_prompts: int, stage: str) -> float:
     """Peak resident memory (MiB) that a stage adds to a process that holds the model, in its own process."""
-    code = "import sys; sys.path[:0] = sys.argv[4:]; import scaling; scaling.report_peak(*sys.argv[1:4])"
-    here = Path(__file__).resolve().parent
-    paths = [here, here.parent, here.parent / "tests" / "unit"]
-    command = [sys.executable, "-c", code, shape, str(n_prompts), stage, *map(str, paths)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    code = "import sys; from benchmarks.scaling import report_peak; report_peak(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, shape, str(n_prompts), stage]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
 
 
 def _resident(field: str) -> float:
@@ -94,7 +94,7 @@ def report_peak(shape: str, n_prompts: str, stage: str) -> None:
     Making a model takes more than holding it, so the peak is counted anew once it is made.
     """
     torch.set_num_threads(1)
-    from memory_stages import STAGES
+    from benchmarks.memory_stages import STAGES
 
     work = STAGES[stage](SHAPES[shape], int(n_prompts))
     gc.collect()

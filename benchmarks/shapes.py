@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from helpers import decoder_from, random_llama
 
 from entity_mech.engine.receivers import Receivers
+from tests.helpers.random_models import decoder_from, random_llama
 
 N_POS = 54
 LABELS = (6, 13, 20, 27, 34, 41, 48)  # token positions of the seven labels, after a BOS

@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from attribution import rank_correlation
-from helpers import decoder_from
-from path_patching import corrupted_outputs, engine_answers
-from shapes import LABELS, Setting
-from timing import cpu_seconds
 
+from benchmarks.attribution import rank_correlation
+from benchmarks.path_patching import corrupted_outputs, engine_answers
+from benchmarks.shapes import LABELS, Setting
+from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
 from entity_mech.models.decoder import Decoder
+from tests.helpers.random_models import decoder_from
 
 Work = Callable[[], object]
 

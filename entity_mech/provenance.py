@@ -66,7 +66,7 @@ def code_digest(*starts: str | Path, root: Path = ROOT, memory: Path | None = No
             todo += imports
     if memory is not None:
         _keep(memory)
-    return digest_of(parts)
+    return value_digest(parts)
 
 
 def _module_file(name: str, root: Path) -> Path | None:
@@ -160,7 +160,7 @@ def _is_type_checking(test: ast.expr) -> bool:
     )
 
 
-def digest_of(value: Any) -> str:
+def value_digest(value: Any) -> str:
     """Digest of a value that JSON can hold (options, a table of digests); 16 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from entity_mech.config_files import DEFAULT
-from entity_mech.config_load import run_name
+from entity_mech.config.generate import DEFAULT
+from entity_mech.config.load import run_name
 
 # Options that make Snakemake do something else than run the whole study.
 _NOT_A_RUN = ("dryrun", "touch", "targets", "until", "omit_from", "batch", "report", "lint", "unlock", "summary")

@@ -17,6 +17,9 @@ from os import cpu_count
 from pathlib import Path
 from statistics import mean
 
+from entity_mech.progress import duration
+from entity_mech.report_file import run_of
+
 ROW = re.compile(r"^(\w+) +(\d+)$")
 NOT_JOBS = ("total", "all")
 
@@ -57,11 +60,6 @@ def _times(path: Path) -> list[float]:
         return [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
 
 
-def duration(time: float) -> str:
-    """Seconds as a person says them."""
-    return f"{time:.0f} s" if time < 90 else f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"
-
-
 def main(options: list[str]) -> None:
     """Print the table."""
     whole, left = job_counts([*options, "--forceall"]), job_counts(options)
@@ -88,8 +86,6 @@ def main(options: list[str]) -> None:
 def run_folder(options: list[str]) -> Path:
     """results/{run} of a command line of Snakemake."""
     from snakemake.cli import get_argument_parser
-
-    from entity_mech.report_file import run_of
 
     asked, _ = get_argument_parser().parse_known_args(options)
     return Path("results") / run_of(asked)

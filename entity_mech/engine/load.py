@@ -7,7 +7,7 @@ import torch
 from entity_mech.engine.clean import run_logits
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.loading import check_fingerprint, load_decoder, read_model
-from entity_mech.models.probe import check_probe
+from entity_mech.models.logit_check import check_logits
 
 
 def load_checked(
@@ -22,5 +22,5 @@ def load_checked(
     info = read_model(model_json)
     check_fingerprint(info, Path(model_json).parent)
     decoder = load_decoder(model_json, device, dtype)
-    check_probe(decoder, info, run_logits)
+    check_logits(decoder, info, run_logits)
     return decoder

@@ -20,7 +20,7 @@ KEPT = frozenset({"pre", "mid", "z", "k", "v"})
 
 
 @dataclass(frozen=True)
-class Plan:
+class EditPlan:
     """Which tokens are edited, by role (a site each), and the lowest edited layer."""
 
     roles: tuple[str, ...]
@@ -65,7 +65,7 @@ def slices(n: int, size: int) -> list[slice]:
 class _Kept:
     """One plan's part of a bank: stream, mid and z of every prompt, padded to the longest suffix."""
 
-    def __init__(self, decoder: Decoder, prompts: TokenizedPrompts, plan: Plan) -> None:
+    def __init__(self, decoder: Decoder, prompts: TokenizedPrompts, plan: EditPlan) -> None:
         s, n = decoder.shape, len(prompts)
         self.span = plan.span(prompts, torch.device("cpu"))
         n_sites = len(plan.roles) + 1
@@ -88,10 +88,10 @@ class PrefixBank:
     """
 
     def __init__(
-        self, decoder: Decoder, prompts: TokenizedPrompts, plans: Sequence[Plan], budget: int, batch: int
+        self, decoder: Decoder, prompts: TokenizedPrompts, plans: Sequence[EditPlan], budget: int, batch: int
     ) -> None:
         self.decoder, self.prompts, self.plans = decoder, prompts, list(dict.fromkeys(plans))
-        self._kept: dict[Plan, _Kept] = {}
+        self._kept: dict[EditPlan, _Kept] = {}
         self._batch = batch
         self.bytes = self._size()
         self.fits = self.bytes <= budget
@@ -145,7 +145,7 @@ class PrefixBank:
                 kept.fill(rows, start_at(clean, plan.span(part, self.decoder.device), plan.layer))
 
     @torch.no_grad()
-    def start(self, plan: Plan, rows: slice | np.ndarray) -> Start:
+    def start(self, plan: EditPlan, rows: slice | np.ndarray) -> Start:
         """The start of some rows under one of the bank's plans. Neighbouring rows (a slice) are not copied."""
         if not self.fits:
             part, clean = self._clean(rows)

@@ -12,7 +12,7 @@ from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.engine.prefix import slices
 from entity_mech.engine.store import role_positions
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.intervals import mean_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
@@ -68,12 +68,14 @@ def attention_from(
     return found
 
 
-def strongest(circuit: Circuit, n: int) -> list[tuple[Group, int, tuple[int, int]]]:
+def strongest(circuit: Circuit, n: int) -> list[tuple[HeadGroup, int, tuple[int, int]]]:
     """(group, rank from 1, head) of each group's n strongest heads."""
     return [(group, rank, head) for group in circuit.groups for rank, head in enumerate(group.heads[:n], 1)]
 
 
-def _labels(decoder: Decoder, circuit: Circuit, group: Group, rank: int, head: tuple[int, int]) -> dict[str, object]:
+def _labels(
+    decoder: Decoder, circuit: Circuit, group: HeadGroup, rank: int, head: tuple[int, int]
+) -> dict[str, object]:
     return {
         "model": decoder.name,
         "circuit": circuit.model,

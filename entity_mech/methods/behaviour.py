@@ -52,7 +52,7 @@ def behaviour(decoder: Decoder, prompts: TokenizedPrompts, batch_size: int | Non
     )
 
 
-def summary(model: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def behaviour_summary(model: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Accuracy, probability, accuracy among the named objects and by queried index, with intervals.
 
     table: of `behaviour`. Columns: model, metric, value, low, high, n (prompts). Indices count from 0.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,11 +34,11 @@ def choose_circuit(model: str, scores: DataFrame, keep: Mapping[str, int]) -> Ci
         scores: a row a (search, head): columns search, letter, token, layer, head, score; searches in order.
         keep: number of heads by search.
     """
-    groups: list[Group] = []
+    groups: list[HeadGroup] = []
     for name, table in scores.groupby("search", sort=False):
         chosen = ranked(table)[: keep[str(name)]]
         first = table.iloc[0]
-        group = Group(
+        group = HeadGroup(
             name=str(name),
             letter=str(first["letter"]),
             token=str(first["token"]),

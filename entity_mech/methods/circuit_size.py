@@ -73,10 +73,10 @@ def circuit_size(
         ratio = ratio_interval(right, model_correct, prompts.scene, seed)
         rows.append((decoder.name, k, int(mask.sum()), float(mask.mean()), *accuracy, *ratio, len(prompts)))
     curve = pd.DataFrame(rows, columns=CURVE_COLUMNS)
-    return curve, summary(curve)
+    return curve, size_summary(curve)
 
 
-def summary(curve: pd.DataFrame) -> pd.DataFrame:
+def size_summary(curve: pd.DataFrame) -> pd.DataFrame:
     """One row about a curve of `circuit_size`."""
     share, faithfulness = curve["share"].to_numpy(), curve["faithfulness"].to_numpy()
     at = knee(curve["accuracy"].to_numpy())

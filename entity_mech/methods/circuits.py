@@ -17,7 +17,7 @@ HeadIndex = tuple[int, int]  # (layer, head)
 
 
 @dataclass(frozen=True)
-class Group:
+class HeadGroup:
     """Heads that one search found, at one token role, strongest first.
 
     scores: path-patching score of each head (more negative is stronger), or empty. candidates: the heads that
@@ -50,7 +50,7 @@ class Group:
         """The heads as (layer, head, score)."""
         return tuple((layer, head, self.score((layer, head))) for layer, head in self.heads)
 
-    def only(self, heads: Iterable[HeadIndex]) -> Group:
+    def only(self, heads: Iterable[HeadIndex]) -> HeadGroup:
         """The group with some of its heads, in the same order."""
         wanted = set(heads)
         kept = [i for i, head in enumerate(self.heads) if head in wanted]
@@ -66,7 +66,7 @@ class Circuit:
     """Groups of heads found in one model."""
 
     model: str
-    groups: tuple[Group, ...]
+    groups: tuple[HeadGroup, ...]
 
     @property
     def size(self) -> int:
@@ -78,7 +78,7 @@ class Circuit:
         """Distinct token roles of the groups, empty groups included, in the groups' order."""
         return tuple(dict.fromkeys(group.role for group in self.groups))
 
-    def group(self, name: str) -> Group:
+    def group(self, name: str) -> HeadGroup:
         """A group by name. Raises UserError when there is none."""
         for group in self.groups:
             if group.name == name:
@@ -104,7 +104,7 @@ class Circuit:
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     """A circuit as plain data; `rank` counts from 1 among the group's candidates."""
 
-    def group_to_json(group: Group) -> dict[str, Any]:
+    def group_to_json(group: HeadGroup) -> dict[str, Any]:
         candidates = group.candidates or group.scored()
         rank = {(layer, head): i for i, (layer, head, _) in enumerate(candidates, 1)}
         heads = [
@@ -128,7 +128,7 @@ def circuit_from_json(data: Mapping[str, Any]) -> Circuit:
     return Circuit(
         data["model"],
         tuple(
-            Group(
+            HeadGroup(
                 name=g["name"],
                 letter=g["letter"],
                 token=g["token"],

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.errors import UserError
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_patching import carriers, heads_at, patched_predictions
 from entity_mech.methods.intervals import mean_interval
 from entity_mech.models.decoder import Decoder, DecoderShape
@@ -71,7 +71,7 @@ def check_comparable(a: Side, b: Side) -> None:
         raise UserError(f"{a.name} and {b.name} cannot be patched into each other: {'; '.join(unequal)}")
 
 
-def part_of(group: Group, desideratum: str | None, selected: pd.DataFrame) -> Part:
+def part_of(group: HeadGroup, desideratum: str | None, selected: pd.DataFrame) -> Part:
     """A group's heads that carry a desideratum; all of them when there are none, or none is asked for."""
     heads = heads_at(group) if desideratum is None else carriers(group, desideratum, selected)
     return Part(group.letter, heads, False) if heads else Part(group.letter, heads_at(group), True)
@@ -145,16 +145,16 @@ def patch_into(
     label = f"{donor} into {target.name}"
     found = patched_predictions(target, prompts, outputs, {**patches, "own": [()]}, options.batch, label)
     own = {"donor": target.name, "kind": "own", "n_heads": 0, "fallback": False}
-    rows.append({**own, **accuracy(found["own"][0] == prompts.answer, prompts, options)})
+    rows.append({**own, **accuracy_columns(found["own"][0] == prompts.answer, prompts, options)})
     for key, its_variants in variants.items():
         for (kind, draw, heads), predicted in zip(its_variants, found["\t".join(key)], strict=True):
             named = {"donor": donor, "circuit": key[0], "part": key[1], "kind": kind, "draw": draw}
             size = {"n_heads": len(heads), "fallback": fallback[key]}
-            rows.append({**named, **size, **accuracy(predicted == prompts.answer, prompts, options)})
+            rows.append({**named, **size, **accuracy_columns(predicted == prompts.answer, prompts, options)})
     return pd.DataFrame(rows).assign(target=target.name)
 
 
-def accuracy(
+def accuracy_columns(
     right: Bool[np.ndarray, " prompt"], prompts: TokenizedPrompts, options: CmapOptions
 ) -> dict[str, object]:
     value, low, high = mean_interval(right, prompts.scene, options.seed)

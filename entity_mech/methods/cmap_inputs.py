@@ -16,7 +16,7 @@ from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import KEPT, Plan, slices, start_at
+from entity_mech.engine.prefix import KEPT, EditPlan, slices, start_at
 from entity_mech.engine.store import Head
 from entity_mech.engine.suffix import Edit, Start, run_layers
 from entity_mech.errors import UserError
@@ -26,7 +26,7 @@ from entity_mech.methods.cmap import (
     CmapOptions,
     Part,
     Side,
-    accuracy,
+    accuracy_columns,
     check_comparable,
     part_variants,
 )
@@ -95,7 +95,7 @@ def patched_inputs(
         return found
     size = min(batch or patching_batch(target, prompts.ids.shape[1], 2), len(prompts))
     parts = slices(len(prompts), size)
-    plan = Plan(("last",), min(layer for run in runs for _, layer, _ in run.heads))
+    plan = EditPlan(("last",), min(layer for run in runs for _, layer, _ in run.heads))
     with torch.inference_mode():
         for rows in track(parts, len(parts), f"inputs, {donor.name} into {target.name}"):
             part = prompts.rows(rows)
@@ -143,7 +143,7 @@ def run_cmap_inputs(
             named = {"donor": donor.name, "target": target.name, "circuit": circuit, "part": part.name}
             what = {"input": run.inputs, "kind": kind, "draw": draw, "fallback": part.fallback}
             right = predicted == target.prompts.answer
-            counted = accuracy(right, target.prompts, options)
+            counted = accuracy_columns(right, target.prompts, options)
             rows.append({**named, **what, "n_heads": len(run.heads), **counted})
     table = pd.DataFrame(rows, columns=COLUMNS[2:]).assign(base=base.name, model=model.name)
     return table.reindex(columns=COLUMNS).astype({"draw": "Int64"})

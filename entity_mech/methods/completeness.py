@@ -12,8 +12,8 @@ from torch import Tensor
 
 from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.store import Head
-from entity_mech.methods.ablated_heads import correct_without
 from entity_mech.methods.circuits import Circuit
+from entity_mech.methods.head_ablation import correct_without
 from entity_mech.methods.intervals import difference_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts

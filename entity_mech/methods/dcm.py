@@ -12,10 +12,10 @@ from torch import Tensor
 from entity_mech.engine.clean import to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.engine.ops import predictions, token_logits
-from entity_mech.engine.prefix import Plan, PrefixBank, slices
+from entity_mech.engine.prefix import EditPlan, PrefixBank, slices
 from entity_mech.engine.store import auto_batch
 from entity_mech.engine.suffix import Start, run_suffix
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_patching import (
     PatchData,
     edits_for,
@@ -30,6 +30,10 @@ from entity_mech.progress import log, track
 from entity_mech.task.seeds import generator
 
 CPU_PREFIX_BYTES = 4 << 30
+COLUMNS = [
+    *("model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size", "accuracy"),
+    *("low", "high", "none_accuracy", "all_accuracy", "n"),
+]
 CURVES = ["group", "desideratum", "epoch", "step", "loss", "validation_accuracy", "heads"]
 HEADS = ["group", "desideratum", "layer", "head", "weight", "selected"]
 
@@ -70,7 +74,7 @@ class DcmTables:
 class Split:
     """One split of a desideratum in one model: clean prefixes for every group, and masks judged so far."""
 
-    def __init__(self, decoder: Decoder, data: PatchData, plans: Sequence[Plan], memory: int) -> None:
+    def __init__(self, decoder: Decoder, data: PatchData, plans: Sequence[EditPlan], memory: int) -> None:
         self.decoder, self.data = decoder, data
         base = data.pairs.base
         batch = min(auto_batch(decoder, base.ids.shape[1]), len(base))
@@ -89,7 +93,7 @@ class Split:
 class GroupSplit:
     """A group's heads on a split: training steps and judgements of masks."""
 
-    def __init__(self, split: Split, group: Group) -> None:
+    def __init__(self, split: Split, group: HeadGroup) -> None:
         self.split, self.decoder, self.heads = split, split.decoder, heads_at(group)
         self.plan = plan_of(self.heads)
         self.values = source_values(self.decoder, split.data.source, self.heads)
@@ -124,7 +128,7 @@ class GroupSplit:
         return torch.cat(found).numpy()
 
 
-def carried(weights: Float[np.ndarray, " n_heads"]) -> Bool[np.ndarray, " n_heads"]:
+def chosen_by(weights: Float[np.ndarray, " n_heads"]) -> Bool[np.ndarray, " n_heads"]:
     """Heads whose weight rounds to 0: those that are patched. A half rounds to 0."""
     return np.asarray(weights <= 0.5)
 
@@ -160,7 +164,7 @@ def train_mask(train: GroupSplit, validation: GroupSplit, options: DcmOptions, n
             with torch.no_grad():
                 weights.clamp_(0, 1)
             now = weights.detach().cpu().numpy().copy()
-            patched = carried(now)
+            patched = chosen_by(now)
             accuracy = np.nan
             if step % options.validate_every == 0:
                 right = validation.correct(patched)
@@ -186,7 +190,7 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
 
     An empty group has nothing to patch: its accuracies are those of the model as it is.
     """
-    rows: list[tuple[Group, str, Training]] = []
+    rows: list[tuple[HeadGroup, str, Training]] = []
     summary: list[dict[str, object]] = []
     plans = [plan_of(heads_at(group)) for group in circuit.groups if group.heads]
     for desideratum in track(desiderata, len(desiderata), f"{decoder.name}: desiderata"):
@@ -210,14 +214,12 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
         for group, name, found in rows
         for (la, h), w, p in zip(group.heads, found.weights, found.patched, strict=True)
     ]
-    named = pd.DataFrame(summary)
-    named.insert(0, "circuit", circuit.model)
-    named.insert(0, "model", decoder.name)
+    named = pd.DataFrame(summary).assign(model=decoder.name, circuit=circuit.model)[COLUMNS]
     return DcmTables(named, pd.DataFrame(curves, columns=CURVES), pd.DataFrame(heads, columns=HEADS))
 
 
 def _summary(
-    group: Group,
+    group: HeadGroup,
     desideratum: str,
     found: Training,
     right: dict[str, Bool[np.ndarray, " pair"]],
@@ -244,7 +246,7 @@ def _summary(
 
 
 def _splits(
-    decoder: Decoder, desideratum: Desideratum, plans: Sequence[Plan], options: DcmOptions
+    decoder: Decoder, desideratum: Desideratum, plans: Sequence[EditPlan], options: DcmOptions
 ) -> dict[str, Split]:
     """Train, validation and test, with prefixes kept as far as memory goes: first where they are used most."""
     memory = options.memory

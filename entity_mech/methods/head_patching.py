@@ -12,10 +12,10 @@ from torch import Tensor
 from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import KEPT, Plan, bytes_per_prompt, slices, start_at
+from entity_mech.engine.prefix import KEPT, EditPlan, bytes_per_prompt, slices, start_at
 from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.engine.suffix import Edit, run_suffix
-from entity_mech.methods.circuits import Group
+from entity_mech.methods.circuits import HeadGroup
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
 from entity_mech.task.tokens import TokenizedPairs, TokenizedPrompts
@@ -29,25 +29,25 @@ class PatchData:
     source: StoredHeads
 
 
-def heads_at(group: Group) -> tuple[Head, ...]:
+def heads_at(group: HeadGroup) -> tuple[Head, ...]:
     """A group's heads as (role, layer, head)."""
     return tuple((group.role, layer, head) for layer, head in group.heads)
 
 
-def carriers(group: Group, desideratum: str, selected: pd.DataFrame) -> tuple[Head, ...]:
+def carriers(group: HeadGroup, desideratum: str, selected: pd.DataFrame) -> tuple[Head, ...]:
     """A group's heads that carry a desideratum, from DCM's table (group, desideratum, layer, head, selected)."""
     rows = selected[(selected["group"] == group.name) & (selected["desideratum"] == desideratum)]
     rows = rows[rows["selected"].astype(bool)]
     return heads_at(group.only((int(la), int(h)) for la, h in zip(rows["layer"], rows["head"], strict=True)))
 
 
-def plan_of(heads: Sequence[Head]) -> Plan:
+def plan_of(heads: Sequence[Head]) -> EditPlan:
     """Sites for the heads' roles, and the lowest of their layers."""
-    return Plan(tuple(dict.fromkeys(role for role, _, _ in heads)), min(layer for _, layer, _ in heads))
+    return EditPlan(tuple(dict.fromkeys(role for role, _, _ in heads)), min(layer for _, layer, _ in heads))
 
 
 def edits_for(
-    plan: Plan,
+    plan: EditPlan,
     heads: Sequence[Head],
     values: Float[Tensor, "row n_heads d_head"],
     weights: Float[Tensor, "*variants n_heads"] | None = None,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import Plan, slices
+from entity_mech.engine.prefix import EditPlan, slices
 from entity_mech.engine.store import role_positions
 from entity_mech.engine.suffix import Span, suffix_layer
 from entity_mech.errors import UserError
@@ -106,7 +106,7 @@ def knockout_predictions(
         for rows in track(parts, len(parts), f"{decoder.name}: attention from {source} blocked"):
             part = prompts.rows(rows)
             clean = run_clean(decoder, to_ids(decoder, part.ids), {"pre", "k", "v"})
-            span = Plan((source,), 0).span(part, decoder.device)
+            span = EditPlan((source,), 0).span(part, decoder.device)
             final = final_from_each_layer(decoder, clean, span, to_ids(decoder, target[rows]))
             found[:-1, rows] = predictions(decoder, final).cpu().numpy()
             found[-1, rows] = predictions(decoder, clean.last(to_ids(decoder, part.length))).cpu().numpy()

@@ -15,7 +15,7 @@ from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
 from entity_mech.methods.candidates import KNEE, KNEE_MOST
 from entity_mech.methods.refined_search import HeadOutputs, refined_effects
-from entity_mech.methods.searches import PathPatchingOptions, Search
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
 from entity_mech.task.tokens import TokenizedPrompts
@@ -66,7 +66,7 @@ def search_effects(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     outputs: HeadOutputs,
-    search: Search,
+    search: PathSearch,
     receivers: Receivers | None,
     kinds: tuple[str, ...],
     batch_size: int,
@@ -107,7 +107,7 @@ def _batch_effects(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     outputs: HeadOutputs,
-    search: Search,
+    search: PathSearch,
     receivers: Receivers | None,
     kinds: tuple[str, ...],
     rows: np.ndarray,
@@ -130,7 +130,7 @@ def _batch_effects(
     return found
 
 
-def score_table(search: Search, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
+def score_table(search: PathSearch, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
     """One row a head: mean, median, share of prompts with a drop, mean logit change, the null's mean, and n.
 
     `exact` is false only in refined mode, for heads whose numbers are first-order. n: prompts that were scored.
@@ -167,7 +167,7 @@ def ranking(table: pd.DataFrame) -> list[int]:
     return below.sort_values(["score", "layer", "head"]).index.tolist()
 
 
-def receivers_of(search: Search, done: dict[str, pd.DataFrame], group: int) -> Receivers | None:
+def receivers_of(search: PathSearch, done: dict[str, pd.DataFrame], group: int) -> Receivers | None:
     """The inputs a search patches into, from the raw maps of earlier searches; None for the logits."""
     if not search.receivers:
         return None
@@ -186,7 +186,7 @@ def _refined(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     outputs: HeadOutputs,
-    search: Search,
+    search: PathSearch,
     receivers: Receivers,
     rows: np.ndarray,
     batch: int,
@@ -227,7 +227,7 @@ def run_chain(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     outputs: HeadOutputs,
-    searches: list[Search],
+    searches: list[PathSearch],
     options: PathPatchingOptions,
     partial: Partial = NOTHING,
 ) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.partial import NOTHING, Partial
 from entity_mech.errors import UserError
 from entity_mech.files import AGAIN
-from entity_mech.methods.circuits import Circuit, Group, HeadIndex
+from entity_mech.methods.circuits import Circuit, HeadGroup, HeadIndex
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts
 
@@ -131,7 +131,7 @@ def pair_table(
     )
 
 
-def pair_matrix(group: Group, pairs: pd.DataFrame) -> np.ndarray:
+def pair_matrix(group: HeadGroup, pairs: pd.DataFrame) -> np.ndarray:
     """Accuracy without two heads of a group as a symmetric [head, head]; on the diagonal, without one.
 
     Raises ValueError when a pair is missing from the table.
@@ -148,7 +148,7 @@ def pair_matrix(group: Group, pairs: pd.DataFrame) -> np.ndarray:
     return matrix
 
 
-def knocked_out(group: Group, matrix: np.ndarray, v: int, fraction: float) -> list[int]:
+def knocked_out(group: HeadGroup, matrix: np.ndarray, v: int, fraction: float) -> list[int]:
     """K of head number v: up to ceil(fraction * n) others with the largest positive drop.
 
     Ties: the stronger path-patching score, then layer, then head.
@@ -171,7 +171,7 @@ def significance_table(
     Columns: group, layer, head, accuracy_without_K, accuracy_without_K_and_head, score, kept, undefined,
     knocked_out ("layer.head ...").
     """
-    judged: list[tuple[Group, HeadIndex, list[HeadIndex]]] = []
+    judged: list[tuple[HeadGroup, HeadIndex, list[HeadIndex]]] = []
     for group in circuit.groups:
         matrix = pair_matrix(group, pairs)
         for v, head in enumerate(group.heads):
@@ -195,7 +195,7 @@ SIGNIFICANCE_COLUMNS = [
 
 
 def _with_and_without(
-    judged: Sequence[tuple[Group, HeadIndex, list[HeadIndex]]], accuracy: Accuracy
+    judged: Sequence[tuple[HeadGroup, HeadIndex, list[HeadIndex]]], accuracy: Accuracy
 ) -> tuple[np.ndarray, np.ndarray]:
     """F(C - K) and F(C - K - v) of each (group, v, K)."""
     if not judged:
@@ -207,7 +207,7 @@ def _with_and_without(
 
 
 def _verdict(
-    group: Group, head: HeadIndex, out: list[HeadIndex], before: float, after: float, options: PruningOptions
+    group: HeadGroup, head: HeadIndex, out: list[HeadIndex], before: float, after: float, options: PruningOptions
 ) -> tuple[object, ...]:
     undefined = before == 0 and after == 0
     score = np.nan if undefined else np.inf if after == 0 else before / after - 1
@@ -221,7 +221,7 @@ def keep_significant(circuit: Circuit, significance: pd.DataFrame) -> Circuit:
     kept = significance[significance["kept"].astype(bool)]
     chosen = set(zip(kept["group"], kept["layer"], kept["head"], strict=True))
 
-    def pruned(group: Group) -> Group:
+    def pruned(group: HeadGroup) -> HeadGroup:
         return group.only(head for head in group.heads if (group.name, *head) in chosen)
 
     return replace(circuit, groups=tuple(pruned(group) for group in circuit.groups))

@@ -13,7 +13,7 @@ from torch import Tensor
 from entity_mech.engine.circuit_batches import correct_at
 from entity_mech.engine.store import Head, role_positions
 from entity_mech.errors import UserError
-from entity_mech.methods.ablated_heads import correct_without
+from entity_mech.methods.head_ablation import correct_without
 from entity_mech.methods.intervals import mean_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.roles import QUERY_ROLES, SEGMENT_ROLES

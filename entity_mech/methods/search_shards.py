@@ -22,7 +22,7 @@ from entity_mech.methods.path_patching import (
     search_effects,
 )
 from entity_mech.methods.refined_search import HeadOutputs
-from entity_mech.methods.searches import PathPatchingOptions, Search
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log
 from entity_mech.task.tokens import TokenizedPrompts
@@ -39,7 +39,7 @@ def run_shard(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     outputs: HeadOutputs,
-    search: Search,
+    search: PathSearch,
     earlier: Mapping[str, pd.DataFrame],
     rows: np.ndarray,
     layers: list[int],
@@ -106,7 +106,7 @@ def join_shards(
 
 
 def join_table(
-    search: Search, files: Sequence[str | Path], expected: Mapping[str, str], n_layers: int, n_heads: int
+    search: PathSearch, files: Sequence[str | Path], expected: Mapping[str, str], n_layers: int, n_heads: int
 ) -> pd.DataFrame:
     """The score table of a whole search, as `run_chain` makes it, from its shards. Raises as `join_shards` does."""
     return score_table(search, join_shards(files, expected, n_layers, n_heads), n_heads)

@@ -10,7 +10,7 @@ from entity_mech.task.seeds import seed_for
 
 
 @dataclass(frozen=True)
-class Search:
+class PathSearch:
     """One search: a sender token and what is patched. No receivers means the logits."""
 
     name: str
@@ -35,10 +35,10 @@ class PathPatchingOptions:
     refined: RefinedOptions | None = None
 
 
-def searches_from(entries: Sequence[Mapping[str, Any]]) -> list[Search]:
+def searches_from(entries: Sequence[Mapping[str, Any]]) -> list[PathSearch]:
     """Searches from the config's entries. Without `keep` (candidates are chosen later) none is a candidate."""
     return [
-        Search(
+        PathSearch(
             name=entry["name"],
             letter=entry["letter"],
             token=entry["token"],

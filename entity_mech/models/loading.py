@@ -17,8 +17,8 @@ from torch import Tensor
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
-from entity_mech.models.cards import claim
 from entity_mech.models.decoder import Decoder, DecoderShape
+from entity_mech.models.gpu_lock import claim
 from entity_mech.models.llama import DTYPES, LlamaSizes, size_differences
 from entity_mech.models.tensorfiles import StoredTensor, fingerprint, read_headers
 

@@ -21,8 +21,8 @@ from entity_mech.models.decoder import Decoder
 from entity_mech.models.folders import tokenizer_digest, weight_files
 from entity_mech.models.llama import ARCHITECTURE, LlamaSizes
 from entity_mech.models.loading import FORMAT, build_decoder, model_files, resolve_device, used_tensors
+from entity_mech.models.logit_check import TOLERANCE, check_logits, record_logits
 from entity_mech.models.merge import attach, changed_tensors, merge, tied
-from entity_mech.models.probe import TOLERANCE, check_probe, make_probe
 from entity_mech.models.sources import ModelSource, chain, tokenizer_source
 from entity_mech.models.tensorfiles import fingerprint, read_headers, stored_dtype
 from entity_mech.models.tokenizer import check_tokenizer
@@ -75,7 +75,7 @@ def prepare_model(
     info |= {"dtype": source.dtype, "adapters": [adapter.name for adapter in adapters]}
     info |= {"tokenizer": owner.name, "tokenizer_digest": tokenizer_digest(owner.folder)}
     check_tokenizer(source, info["vocab"], texts)
-    difference = check_probe(build_decoder(info, out_dir, device), info, run_logits)
+    difference = check_logits(build_decoder(info, out_dir, device), info, run_logits)
     log(f"{source.name}: the engine's logits equal the model's own within {difference:.1g} of their spread")
     info["parity"] = {"difference": float(f"{difference:.2g}"), "allowed": TOLERANCE[torch.float32]}
     write_checked_json(out_dir / "model.json", info)
@@ -132,7 +132,7 @@ def _merge_and_probe(
         return logits
 
     try:
-        probe = make_probe(info["vocab"], info["max_position"], own_logits)
+        probe = record_logits(info["vocab"], info["max_position"], own_logits)
     except UserError as error:
         raise UserError(f"model {info['name']}: {error}") from None
     return (merge(own, adapters[-1]) if adapters else model), probe

@@ -1,14 +1,14 @@
-"""That models which are said to share a tokenizer do share it. transformers is imported inside."""
+"""That models which are said to share a tokenizer do share it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from string import ascii_uppercase
-from typing import Any
 
 from entity_mech.errors import UserError
 from entity_mech.models.folders import has_tokenizer, tokenizer_digest
 from entity_mech.models.sources import ModelSource, tokenizer_source
+from entity_mech.task.encoding import load_tokenizer
 
 _LETTERS = ascii_uppercase
 # Every label, with and without what stands around it in the task's prompts.
@@ -16,18 +16,6 @@ TEXTS = tuple(
     f"The apple is in Box {a}, the key is in Box {b}. Box {a} contains the"
     for a, b in zip(_LETTERS, _LETTERS[1:] + _LETTERS[0], strict=True)
 )
-
-
-def load_tokenizer(source: ModelSource) -> Any:
-    """transformers' tokenizer of a local model. Raises UserError when it cannot be loaded."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(
-            source.folder, local_files_only=True, trust_remote_code=source.trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"model {source.name}: the tokenizer in {source.path} cannot be loaded: {error}") from error
 
 
 def check_tokenizer(source: ModelSource, vocab: int, texts: Sequence[str] = ()) -> None:
@@ -41,7 +29,7 @@ def check_tokenizer(source: ModelSource, vocab: int, texts: Sequence[str] = ()) 
     own = source.folder
     if owner == source or not has_tokenizer(own) or tokenizer_digest(own) == tokenizer_digest(owner.folder):
         return
-    mine, theirs = load_tokenizer(source), load_tokenizer(owner)
+    mine, theirs = (load_tokenizer(one.folder, trust_remote_code=one.trust_remote_code) for one in (source, owner))
     for text in (*TEXTS, *texts):
         a, b = mine(text)["input_ids"], theirs(text)["input_ids"]
         if a != b:

@@ -1,8 +1,8 @@
-"""Every figure of a run: its file and the question that it belongs to."""
+"""How the figures of the table of stages stand on the run's page and in Snakemake's report."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from entity_mech.stages.table import FIGURES
 
 SECTIONS = {
     "behaviour": "How well does each model track entities?",
@@ -11,6 +11,14 @@ SECTIONS = {
     "improved": "What did fine-tuning improve?",
     "heads": "Where do the heads look?",
 }
+# The same sections in the report, which sorts them by their first letter.
+CATEGORIES = {
+    "behaviour": "1 Behaviour",
+    "circuit": "2 Circuit",
+    "functions": "3 Functions",
+    "improved": "4 What fine-tuning improved",
+    "heads": "5 Where heads look",
+}
 # The question of the findings whose sentences stand in a section.
 ANSWERS = {
     "behaviour": "gain",
@@ -18,39 +26,6 @@ ANSWERS = {
     "functions": "same_functions",
     "improved": "improved",
 }
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of figure. stem: its path under figures/, with {model} where there is one a model."""
-
-    name: str
-    stem: str
-    section: str
-    title: str
-
-    @property
-    def per_model(self) -> bool:
-        """Whether every model has its own."""
-        return "{model}" in self.stem
-
-
-FAMILIES = (
-    Family("behaviour", "behaviour", "behaviour", "Accuracy"),
-    Family("path_patching", "path_patching/{model}", "circuit", "Path-patching scores"),
-    Family("circuits", "circuits/{model}", "circuit", "Circuit"),
-    Family("faithfulness", "faithfulness", "circuit", "Faithfulness"),
-    Family("completeness", "completeness", "circuit", "Completeness"),
-    Family("overlap", "overlap", "circuit", "Overlap"),
-    Family("circuit_size", "circuit_size", "circuit", "Circuit size"),
-    Family("role_map", "role_map", "circuit", "Role map"),
-    Family("dcm", "dcm", "functions", "What each group carries"),
-    Family("dcm_curves", "dcm_curves", "functions", "Training of the masks"),
-    Family("patched_heads", "patched_heads", "functions", "Chosen heads in every model"),
-    Family("probes", "probes", "functions", "What position means"),
-    Family("cmap", "cmap", "improved", "Patching across models"),
-    Family("cmap_inputs", "cmap_inputs", "improved", "Inputs of groups across models"),
-    Family("knockout", "knockout", "heads", "Attention knockout"),
-    Family("attention", "attention/{model}", "heads", "Attention of the strongest heads"),
-)
-BY_NAME = {family.name: family for family in FAMILIES}
+# In each section of the page in this order.
+FAMILIES = FIGURES
+BY_NAME = {figure.name: figure for figure in FIGURES}

@@ -11,12 +11,13 @@ from typing import Any
 
 from entity_mech.files import write_text
 from entity_mech.reporting.captions import caption
-from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS, Family
+from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
 from entity_mech.reporting.findings.finding import LEFT_OUT, Finding
 from entity_mech.reporting.findings.page import SHORT_QUESTIONS, find, left_out, summary_table
 from entity_mech.reporting.render import page
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.tables import Tables, models_table
+from entity_mech.stages.stage import Figure
 
 SHORT_SECTIONS = {
     "behaviour": "Accuracy",
@@ -62,7 +63,7 @@ def write_index(
     write_text(run / "index.html", text)
 
 
-def figures_of(run: Path, family: Family, models: Sequence[str]) -> list[tuple[str, str]]:
+def figures_of(run: Path, family: Figure, models: Sequence[str]) -> list[tuple[str, str]]:
     """(model or "", stem relative to the run) of the family's figures that are there."""
     wanted = [(m, family.stem.format(model=m)) for m in models] if family.per_model else [("", family.stem)]
     stems = [(model, f"figures/{stem}") for model, stem in wanted]

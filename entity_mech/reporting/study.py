@@ -8,12 +8,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from entity_mech.config import Config
+    from entity_mech.config.schema import Config
 
 # Okabe-Ito for groups, Tol's muted set for models, so that a colour never means one of each in one figure. Written
 # `#rrggbb`, as the pages need them.
-GROUP_COLORS = tuple("#0072b2 #d55e00 #009e73 #b3588c #e69f00 #56b4e9 #8c6d31 #999999".split())
-MODEL_COLORS = tuple("#44aa99 #882255 #ddaa33 #6699cc #cc6677 #117733 #aa4499 #332288".split())
+GROUP_COLORS: tuple[str, ...] = (
+    "#0072b2", "#d55e00", "#009e73", "#b3588c", "#e69f00", "#56b4e9", "#8c6d31", "#999999",
+)  # fmt: skip
+MODEL_COLORS: tuple[str, ...] = (
+    "#44aa99", "#882255", "#ddaa33", "#6699cc", "#cc6677", "#117733", "#aa4499", "#332288",
+)  # fmt: skip
 BASE_COLOR = "#4d4d4d"
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
 BASE_MARKER = "o"

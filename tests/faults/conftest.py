@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from local_study import LocalStudy
+
+from tests.helpers.local_study import LocalStudy
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from local_study import LocalStudy, cut, flip
+
+from tests.helpers.local_study import LocalStudy, cut, flip
 
 BEHAVIOUR = "models/base/behaviour.csv"
 SCORES = "models/base/path_patching.csv"

@@ -5,7 +5,7 @@ import random
 import re
 import time
 
-from local_study import LocalStudy, kill, wait_until
+from tests.helpers.local_study import LocalStudy, kill, wait_until
 
 MOMENTS = int(os.environ.get("MOMENTS", "3"))
 SEED = 0

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, missing, wait_until
-from study import WHOLE, Run, Study, processes_with
+
+from tests.helpers.slurm_cluster import Cluster, missing, wait_until
+from tests.helpers.slurm_study import WHOLE, Run, Study, processes_with
 
 
 @pytest.fixture(scope="session")

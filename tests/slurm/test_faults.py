@@ -6,8 +6,9 @@ import signal
 import time
 
 import pytest
-from cluster import call, wait_until
-from study import PATIENCE, Run, Study
+
+from tests.helpers.slurm_cluster import call, wait_until
+from tests.helpers.slurm_study import PATIENCE, Run, Study
 
 pytestmark = pytest.mark.usefixtures("whole_run")
 BEHAVIOUR = "models/base/behaviour.csv"

@@ -2,9 +2,8 @@
 
 from collections import Counter
 
-from study import WHOLE, Run, Study
-
 from entity_mech.rule_files import rules_by_kind
+from tests.helpers.slurm_study import WHOLE, Run, Study
 
 LOCAL = {"behaviour"}  # a stage's name is no job
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import last_logits
 
-from entity_mech.methods.behaviour import behaviour, summary
+from entity_mech.methods.behaviour import behaviour, behaviour_summary
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import last_logits
+from tests.helpers.random_models import decoder_from, random_llama
 
 
 def test_equals_the_models_own_logits_whatever_the_batch():
@@ -41,7 +41,7 @@ def test_summary_by_metric_and_index():
             "correct_named": [1, 1, 1, 1, 1, 1],
         }
     )
-    found = summary("m", table, 0).set_index("metric")
+    found = behaviour_summary("m", table, 0).set_index("metric")
     assert found["value"].to_dict() == pytest.approx(
         {
             "accuracy": 4 / 6,

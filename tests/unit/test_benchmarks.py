@@ -1,25 +1,19 @@
 """The benchmark's own arithmetic, and a run of it on a tiny shape."""
 
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import least_flops
-from patching import GROUPS, draw_circuit, mask_of, measure_circuits, measure_cmap, measure_dcm
-from path_patching import measure_searches
-from plots import plot_ratios, plot_scaling
-from refined import measure_refined
-from rows import verdict
-from scaling import slope
-from shapes import CHAIN, Setting, Shape
-from timing import take_turns
-from variants import measure_variants
-
+from benchmarks import least_flops
+from benchmarks.patching import GROUPS, draw_circuit, mask_of, measure_circuits, measure_cmap, measure_dcm
+from benchmarks.path_patching import measure_searches
+from benchmarks.plots import plot_ratios, plot_scaling
+from benchmarks.refined import measure_refined
+from benchmarks.rows import verdict
+from benchmarks.scaling import slope
+from benchmarks.shapes import CHAIN, Setting, Shape
+from benchmarks.timing import take_turns
+from benchmarks.variants import measure_variants
 from entity_mech.engine.receivers import Receivers
 
 TINY = Shape(layers=6, heads=4, kv_heads=2, d_model=32, d_head=8, d_mlp=48, vocab=211)

@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, exact_norms, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit
 
 from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_batches import circuit_correct, correct_at
@@ -13,6 +10,9 @@ from entity_mech.engine.circuit_plan import plan_circuits
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.ops import logits
 from entity_mech.errors import UserError
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit
+from tests.helpers.random_models import decoder_from, exact_norms, random_llama
 
 ROLES = ("label", "separator", "query_label", "last")
 SHAPES = {

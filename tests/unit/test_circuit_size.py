@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit
 
-from entity_mech.methods.circuit_size import CURVE_COLUMNS, circuit_size, nested_masks, sizes, summary
+from entity_mech.methods.circuit_size import CURVE_COLUMNS, circuit_size, nested_masks, size_summary, sizes
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit
+from tests.helpers.random_models import decoder_from, random_llama
 
 
 def scores():
@@ -73,7 +73,7 @@ def test_area_distance_and_knee():
             "n": 10,
         }
     )
-    row = summary(curve).iloc[0]
+    row = size_summary(curve).iloc[0]
     assert row["area"] == pytest.approx(0.2 + 0.35 + 0.55)
     assert row["distance"] == pytest.approx(0.125 * (1 + 0.6) + 0.125 * (0.6 + 0.2) + 0.25 * 0.2)
     assert (row["knee_k"], row["knee_heads"]) == (2, 4)

@@ -8,14 +8,14 @@ import pytest
 
 from entity_mech.errors import UserError
 from entity_mech.methods.candidates import choose_circuit, knee, resolve_knee
-from entity_mech.methods.circuits import Circuit, Group, read_circuit, write_circuit
+from entity_mech.methods.circuits import Circuit, HeadGroup, read_circuit, write_circuit
 
 CIRCUIT = Circuit(
     "tiny",
     (
-        Group("fetch", "A", "last", ((2, 1), (1, 0)), (-0.5, -0.25), ((2, 1, -0.5), (1, 3, -0.3), (1, 0, -0.25))),
-        Group("move", "B", "last", ()),
-        Group("read", "D", "previous_label", ((0, 3),), (-0.125,)),
+        HeadGroup("fetch", "A", "last", ((2, 1), (1, 0)), (-0.5, -0.25), ((2, 1, -0.5), (1, 3, -0.3), (1, 0, -0.25))),
+        HeadGroup("move", "B", "last", ()),
+        HeadGroup("read", "D", "previous_label", ((0, 3),), (-0.125,)),
     ),
 )
 
@@ -43,7 +43,7 @@ def test_a_head_or_role_that_is_not_there_is_refused_by_name():
     with pytest.raises(UserError, match="'previous_label'"):
         CIRCUIT.to_mask(("last",), 3, 4)
     with pytest.raises(UserError, match="twice"):
-        Group("fetch", "A", "last", ((2, 1), (2, 1)))
+        HeadGroup("fetch", "A", "last", ((2, 1), (2, 1)))
 
 
 def test_file_keeps_everything(tmp_path):

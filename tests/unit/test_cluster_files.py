@@ -1,6 +1,6 @@
 """What the cluster's profile reads from the rule files, and which pairs of models are compared."""
 
-from entity_mech.config import Config, Model
+from entity_mech.config.schema import Config, Model
 from entity_mech.rule_files import rules_by_kind
 
 

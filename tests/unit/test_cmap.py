@@ -1,45 +1,16 @@
 """CMAP: a model into itself changes nothing; parts equal hooked whole prompts; controls keep to their tokens."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs
-from literal_patching import literal_patched
 
-from entity_mech.engine.store import StoredHeads
 from entity_mech.errors import UserError
-from entity_mech.methods.circuits import Circuit, Group
 from entity_mech.methods.cmap import CmapOptions, Part, Side, cmap_parts, random_heads, run_cmap
 from entity_mech.methods.head_patching import heads_at, patched_predictions
-
-ROLES = ("last", "query_label", "label")
-A = Group("value_fetcher", "A", "last", ((2, 0), (1, 1), (2, 3)))
-B = Group("position_transmitter", "B", "last", ((0, 2), (1, 0)))
-C = Group("position_detector", "C", "query_label", ())
-D = Group("structure_reader", "D", "previous_label", ((0, 2), (1, 3)))
-CIRCUIT = Circuit("tuned", (A, B, C, D))
-SELECTED = pd.DataFrame(
-    [("value_fetcher", "object", 2, 3, True), ("value_fetcher", "object", 2, 0, False)],
-    columns=["group", "desideratum", "layer", "head", "selected"],
-)
-PROMPTS = box_prompts(8, 12, ragged=True)
-
-
-def side(name: str, seed: int, loaded: list[str] | None = None) -> tuple[Side, object]:
-    model = random_llama(layers=3, kv_heads=2, seed=seed, spread=0.35)
-    decoder = decoder_from(model)
-    object.__setattr__(decoder, "name", name)
-    z, rows = head_outputs(model, PROMPTS.ids), torch.arange(len(PROMPTS))
-    stored = np.stack([z[rows, torch.as_tensor(PROMPTS.roles[role])].numpy() for role in ROLES], 1)
-
-    def load():
-        (loaded if loaded is not None else []).append(name)
-        return decoder
-
-    return Side(name, decoder.shape, PROMPTS, StoredHeads(stored, ROLES), load), model
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.cmap_sides import CIRCUIT, PROMPTS, SELECTED, A, B, D, side
+from tests.helpers.literal_patching import literal_patched
+from tests.helpers.random_models import decoder_from, random_llama
 
 
 def literal_predictions(model, donor: Side, heads) -> np.ndarray:

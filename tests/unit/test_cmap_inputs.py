@@ -5,10 +5,6 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, exact_norms, random_llama
-from literal_circuits import head_outputs
-from test_cmap import CIRCUIT, SELECTED, A, B, D, side
 
 from entity_mech.engine.ops import logits
 from entity_mech.errors import UserError
@@ -17,6 +13,10 @@ from entity_mech.methods.circuits import Circuit
 from entity_mech.methods.cmap import CmapOptions, cmap_parts
 from entity_mech.methods.cmap_inputs import INPUTS, InputRun, patched_inputs, run_cmap_inputs
 from entity_mech.methods.head_patching import heads_at
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.cmap_sides import CIRCUIT, SELECTED, A, B, D, side
+from tests.helpers.literal_circuits import head_outputs
+from tests.helpers.random_models import decoder_from, exact_norms, random_llama
 
 PROMPTS = box_prompts(8, 6, ragged=True)
 ROWS = torch.arange(len(PROMPTS))

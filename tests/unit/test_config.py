@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from entity_mech import config_files
-from entity_mech.config import Config
-from entity_mech.config_load import as_yaml, load_config, run_name
+from entity_mech.config import generate
+from entity_mech.config.load import as_yaml, load_config, run_name
+from entity_mech.config.schema import Config
 from entity_mech.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -35,28 +35,28 @@ def test_an_empty_config_is_the_default_run():
 
 
 def test_the_default_config_file_is_the_defaults():
-    raw = yaml.safe_load((ROOT / config_files.DEFAULT).read_text())
+    raw = yaml.safe_load((ROOT / generate.DEFAULT).read_text())
     assert load_config(raw, check_files=False) == Config()
     assert set(raw) == set(Config.model_fields)
 
 
 def test_generated_files_are_as_the_models_say():
-    assert config_files.differing(ROOT) == []
+    assert generate.differing(ROOT) == []
 
 
 def test_a_changed_file_is_noticed(tmp_path):
-    for path in (config_files.DEFAULT, config_files.SCHEMA, config_files.README):
+    for path in (generate.DEFAULT, generate.SCHEMA, generate.README):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text())
-    (tmp_path / config_files.DEFAULT).write_text("run: tiny\n")
-    (tmp_path / config_files.README).write_text(
-        (tmp_path / config_files.README).read_text().replace("| `seed` |", "| `sed` |")
+    (tmp_path / generate.DEFAULT).write_text("run: tiny\n")
+    (tmp_path / generate.README).write_text(
+        (tmp_path / generate.README).read_text().replace("| `seed` |", "| `sed` |")
     )
-    assert config_files.differing(tmp_path) == [tmp_path / config_files.DEFAULT, tmp_path / config_files.README]
+    assert generate.differing(tmp_path) == [tmp_path / generate.DEFAULT, tmp_path / generate.README]
 
 
 def test_every_key_is_described_and_in_the_readme():
-    readme = (ROOT / config_files.README).read_text()
+    readme = (ROOT / generate.README).read_text()
     for section in Config.__mro__[1].__subclasses__():
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
@@ -64,7 +64,7 @@ def test_every_key_is_described_and_in_the_readme():
 
 
 def test_the_schema_refuses_unknown_keys():
-    schema = yaml.safe_load((ROOT / config_files.SCHEMA).read_text())
+    schema = yaml.safe_load((ROOT / generate.SCHEMA).read_text())
     assert schema["additionalProperties"] is False
     assert all(part["additionalProperties"] is False for part in schema["$defs"].values())
 

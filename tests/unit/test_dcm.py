@@ -1,32 +1,21 @@
 """Masks: a planted head is found, each step is the hooked step, and judgements are what whole prompts give."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_pairs
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs
-from literal_patching import literal_patched
 
-from entity_mech.engine.prefix import Plan
-from entity_mech.engine.store import StoredHeads
+from entity_mech.engine.prefix import EditPlan
 from entity_mech.methods import dcm
-from entity_mech.methods.circuits import Circuit, Group
-from entity_mech.methods.dcm import DcmOptions, Desideratum, GroupSplit, Split, carried, run_dcm, train_mask
-from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions, plan_of
+from entity_mech.methods.circuits import Circuit, HeadGroup
+from entity_mech.methods.dcm import DcmOptions, Desideratum, GroupSplit, Split, chosen_by, run_dcm, train_mask
+from entity_mech.methods.head_patching import heads_at, patched_predictions, plan_of
+from tests.helpers.planted_pairs import CIRCUIT, GROUP, A, D, data_for, literal_logits
+from tests.helpers.random_models import decoder_from, random_llama
 
-ROLES = ("last", "query_label", "label")
-GROUP = Group("position_detector", "C", "query_label", ((0, 1), (1, 0), (1, 2), (0, 3)))
-A = Group("value_fetcher", "A", "last", ((2, 0), (1, 1), (2, 3)))
-D = Group("structure_reader", "D", "previous_label", ((0, 2), (1, 3)))
-EMPTY = Group("position_transmitter", "B", "last", ())
 COLUMNS = [
     *("model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size"),
     *("accuracy", "low", "high", "none_accuracy", "all_accuracy", "n"),
 ]
-CIRCUIT = Circuit("m", (A, EMPTY, GROUP, D))
 
 
 @pytest.fixture(scope="module")
@@ -34,40 +23,7 @@ def model():
     return random_llama(layers=3, kv_heads=2, spread=0.35)
 
 
-def stored(model, prompts) -> StoredHeads:
-    z = head_outputs(model, prompts.ids)
-    rows = torch.arange(len(prompts))
-    picked = torch.stack([z[rows, torch.as_tensor(prompts.roles[role])] for role in ROLES], 1)
-    return StoredHeads(picked.numpy(), ROLES)
-
-
-def literal_logits(model, data: PatchData, group: Group, weights: torch.Tensor, rows=slice(None)):
-    base, source = data.pairs.base.rows(rows), data.source
-    position = torch.as_tensor(base.roles[group.role])
-    dtype = weights.dtype
-    edits = [
-        (layer, position, (head,), torch.as_tensor(source.at(group.role, [(layer, head)], rows)).to(dtype), w[None])
-        for (layer, head), w in zip(group.heads, weights, strict=True)
-    ]
-    return literal_patched(model, torch.as_tensor(base.ids), torch.as_tensor(base.length - 1), edits)
-
-
-def data_for(model, seed: int, n: int, group: Group, planted: int, louder: float = 1.0) -> PatchData:
-    """Pairs whose target is what patching one head gives: that head carries the desideratum.
-
-    louder: how much larger than life the source's outputs of that head are.
-    """
-    pairs = box_pairs(seed, n, ragged=True)
-    data = PatchData(pairs, stored(model, pairs.source))
-    data.source.z[:, :, *group.heads[planted]] *= louder
-    weights = torch.ones(len(group.heads))
-    weights[planted] = 0
-    with torch.no_grad():
-        target = literal_logits(model, data, group, weights).argmax(-1).numpy()
-    return PatchData(replace(pairs, target=target), data.source)
-
-
-def desideratum(model, group: Group = GROUP, planted: int = 2, n: int = 64, louder: float = 1.0):
+def desideratum(model, group: HeadGroup = GROUP, planted: int = 2, n: int = 64, louder: float = 1.0):
     return Desideratum("planted", *(data_for(model, seed, n, group, planted, louder) for seed in (1, 2, 3)))
 
 
@@ -97,7 +53,7 @@ def test_a_step_is_the_hooked_step(group):
 def test_judgements_are_whole_prompts(model, memory):
     data = data_for(model, 5, 11, GROUP, 1)
     decoder = decoder_from(model)
-    split = GroupSplit(Split(decoder, data, [plan_of(heads_at(GROUP)), Plan(("last",), 0)], memory), GROUP)
+    split = GroupSplit(Split(decoder, data, [plan_of(heads_at(GROUP)), EditPlan(("last",), 0)], memory), GROUP)
     for patched in ([True, False, True, True], [False] * 4, [True] * 4):
         weights = 1 - torch.tensor(patched, dtype=torch.float32)
         with torch.no_grad():
@@ -185,7 +141,7 @@ def test_the_best_mask_is_kept_not_the_last(model):
 
 
 def test_a_half_rounds_to_zero():
-    assert carried(np.array([0.5, 0.500001, 0.0, 1.0])).tolist() == [True, False, True, False]
+    assert chosen_by(np.array([0.5, 0.500001, 0.0, 1.0])).tolist() == [True, False, True, False]
 
 
 def test_variants_of_a_patch_equal_separate_runs(model):

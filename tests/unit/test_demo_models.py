@@ -11,17 +11,17 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from entity_mech.models.demo import corpus
-from entity_mech.models.demo.cards import CORPUS_WORDS, read_seeds, readme
-from entity_mech.models.demo.curriculum import STAGES, Pretraining, Stage, few, stage_batches, write_text
+from entity_mech.models.demo.curriculum import LESSONS, Lesson, Pretraining, compose_text, few, lesson_batches
 from entity_mech.models.demo.family import FINE_TUNES, MOST_BYTES, missed_bounds, save
 from entity_mech.models.demo.finetuning import CORPORA, Recipe, finetune
 from entity_mech.models.demo.measure import accuracy_through_two_tokens, load, measure
+from entity_mech.models.demo.model_cards import CORPUS_WORDS, read_seeds, readme
 from entity_mech.models.demo.training import (
     BoxPrompts,
-    accuracy,
     box_prompts,
     new_model,
     right_answers,
+    share_right,
     sorted_batches,
     take_step,
 )
@@ -150,7 +150,7 @@ def test_tokenizer_gives_offsets_and_agrees_with_the_training_code(tokenizer):
     for _ in range(50):
         text = corpus.box_variant(rng, corpus.ALL_WORDS, 7)
         encoded = tokenizer(corpus.plain(text), return_offsets_mapping=True)
-        assert encoded["input_ids"] == corpus.encode(text).ids
+        assert encoded["input_ids"] == corpus.encode_marked(text).ids
         words = [corpus.plain(text)[start:end] for start, end in encoded["offset_mapping"][1:]]
         assert [vocabulary()[word] for word in words] == encoded["input_ids"][1:]
     assert build_tokenizer()("The tea")["input_ids"] == tokenizer("The tea")["input_ids"]
@@ -169,9 +169,9 @@ def test_fine_tuning_texts_hold_no_box_sentence():
 
 def test_every_training_text_is_in_the_vocabulary_and_marks_answers():
     rng = random.Random(0)
-    for stage in STAGES:
-        for kind in stage.kinds:
-            examples = [corpus.encode(write_text(kind, stage, corpus.ALL_WORDS, rng)) for _ in range(100)]
+    for lesson in LESSONS:
+        for kind in lesson.kinds:
+            examples = [corpus.encode_marked(compose_text(kind, lesson, corpus.ALL_WORDS, rng)) for _ in range(100)]
             assert all(example.ids[0] == vocabulary()["<s>"] for example in examples)
             assert any(any(example.is_answer) for example in examples) == (kind != "story")
 
@@ -187,11 +187,11 @@ def test_box_answers_are_right():
         assert all(words[i + 2] == "^" and words[i + 3] == places[words[i - 1]] for i in asked)
 
 
-def test_early_stages_use_few_words():
-    stage = STAGES[0]
-    allowed = {*few(objects(), stage.n_objects), *few(LABELS, stage.n_labels), ".", "<s>", "<pad>"}
+def test_early_lessons_use_few_words():
+    lesson = LESSONS[0]
+    allowed = {*few(objects(), lesson.n_objects), *few(LABELS, lesson.n_labels), ".", "<s>", "<pad>"}
     ids = {vocabulary()[word] for word in allowed}
-    batches = stage_batches(stage, random.Random(0), 16)
+    batches = lesson_batches(lesson, random.Random(0), 16)
     for _ in range(5):
         assert set(next(batches)[1].ids.flatten().tolist()) <= ids
 
@@ -201,7 +201,7 @@ def test_early_stages_use_few_words():
 
 def losses(seed: int, steps: int) -> list[float]:
     run = Pretraining(new_model(seed), seed)
-    batches = stage_batches(STAGES[0], run.rng, 16)
+    batches = lesson_batches(LESSONS[0], run.rng, 16)
     return [take_step(run.model, run.optimizer, next(batches)[1], 4e-3, 0.1).token_loss for _ in range(steps)]
 
 
@@ -212,15 +212,15 @@ def test_training_lowers_the_loss_and_repeats_itself():
     assert first[:3] != other
 
 
-def test_a_stage_ends_when_it_is_learned_and_fails_when_it_is_not():
-    easy = Stage(
+def test_a_lesson_ends_when_it_is_learned_and_fails_when_it_is_not():
+    easy = Lesson(
         "easy", {"boxes": 1.0}, (2,), 1e-3, 0.1, learned=0.0, learned_kind="boxes", mixed=False, check_every=20
     )
     run = Pretraining(new_model(0), 0, batch_size=4)
-    assert run.run_stage(easy, most_steps=40).steps == 20
+    assert run.run_lesson(easy, most_steps=40).steps == 20
     hard = replace(easy, name="hard", learned=1.1)
     with pytest.raises(RuntimeError, match="hard"):
-        run.run_stage(hard, most_steps=20)
+        run.run_lesson(hard, most_steps=20)
 
 
 @pytest.mark.parametrize("rank", [0, 4])
@@ -251,4 +251,4 @@ def test_prompts_ask_for_every_segment_alike():
     query_label = prompts.ids[:, -3]
     previous = (prompts.ids == query_label[:, None]).int().argmax(1)
     assert (prompts.ids[torch.arange(70), previous - 4] == prompts.answer).all()
-    assert accuracy(new_model(0), prompts) < 0.1
+    assert share_right(new_model(0), prompts) < 0.1

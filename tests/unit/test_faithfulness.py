@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, last_logits, literal_circuit
 
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.faithfulness import COLUMNS, faithfulness, random_mask
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit
+from tests.helpers.random_models import decoder_from, random_llama
 
 CIRCUIT = Circuit(
     "other",
     (
-        Group("g", "A", "last", ((2, 0), (1, 1), (1, 3))),
-        Group("b", "B", "last", ((0, 1), (2, 3))),
-        Group("h", "D", "label", ((0, 2), (1, 2))),
+        HeadGroup("g", "A", "last", ((2, 0), (1, 1), (1, 3))),
+        HeadGroup("b", "B", "last", ((0, 1), (2, 3))),
+        HeadGroup("h", "D", "label", ((0, 2), (1, 2))),
     ),
 )
 
@@ -26,7 +26,7 @@ def test_random_circuits_match_in_size_at_every_token():
     assert (random_mask(CIRCUIT, 3, 4, 7, 3) == random_mask(CIRCUIT, 3, 4, 7, 3)).all()
     assert (random_mask(CIRCUIT, 3, 4, 7, 3) != random_mask(CIRCUIT, 3, 4, 7, 4)).any()
     assert (random_mask(CIRCUIT, 3, 4, 7, 3) != random_mask(CIRCUIT, 3, 4, 8, 3)).any()
-    everything = Circuit("m", (Group("g", "A", "last", tuple((la, h) for la in range(3) for h in range(4))),))
+    everything = Circuit("m", (HeadGroup("g", "A", "last", tuple((la, h) for la in range(3) for h in range(4))),))
     assert random_mask(everything, 3, 4, 0, 0).all()
 
 

@@ -6,12 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, exact_norms, random_llama
 
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.ops import logits
-from entity_mech.engine.prefix import Plan
+from entity_mech.engine.prefix import EditPlan
 from entity_mech.errors import UserError
 from entity_mech.methods import knockout
 from entity_mech.methods.attention_patterns import (
@@ -20,8 +18,10 @@ from entity_mech.methods.attention_patterns import (
     mean_patterns,
     prompt_patterns,
 )
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.knockout import KnockoutOptions, random_targets, run_knockout, target_positions
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.random_models import decoder_from, exact_norms, random_llama
 
 PROMPTS = box_prompts(4, 8, ragged=True)
 N_LAYERS = 4
@@ -56,7 +56,7 @@ def test_every_first_layer_equals_a_masked_whole_prompt(model, source, target):
     target_pos = target_positions(PROMPTS, source, target, KnockoutOptions())
     source_pos = PROMPTS.roles[source]
     clean = run_clean(decoder, torch.as_tensor(PROMPTS.ids))
-    span = Plan((source,), 0).span(PROMPTS, decoder.device)
+    span = EditPlan((source,), 0).span(PROMPTS, decoder.device)
     with torch.inference_mode():
         x = knockout.final_from_each_layer(decoder, clean, span, torch.as_tensor(target_pos))
         fast = logits(decoder, x)
@@ -102,9 +102,9 @@ def test_a_target_after_its_source_is_refused():
 
 
 GROUPS = (
-    Group("value_fetcher", "A", "last", ((2, 0), (3, 3), (0, 1))),
-    Group("position_transmitter", "B", "last", ()),
-    Group("structure_reader", "D", "previous_label", ((1, 2),)),
+    HeadGroup("value_fetcher", "A", "last", ((2, 0), (3, 3), (0, 1))),
+    HeadGroup("position_transmitter", "B", "last", ()),
+    HeadGroup("structure_reader", "D", "previous_label", ((1, 2),)),
 )
 
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from model_folders import IDS, save_adapter, save_model, save_tokenizer, source
 from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, VeraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -14,6 +13,7 @@ from entity_mech.engine.load import load_checked
 from entity_mech.errors import UserError
 from entity_mech.models.checks import problems
 from entity_mech.models.prepare import prepare_model
+from tests.helpers.model_folders import IDS, save_adapter, save_model, save_tokenizer, source
 
 ADAPTERS = {
     "attention": ({"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}, {"kv_heads": 2}),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_folders import save_adapter, save_model, source
 from transformers import AutoModelForCausalLM
 
 from entity_mech.engine.clean import run_logits
@@ -18,6 +17,7 @@ from entity_mech.models.checks import problems
 from entity_mech.models.download import download
 from entity_mech.models.prepare import prepare_model
 from entity_mech.models.sources import ModelSource, chain, hub_sources, located
+from tests.helpers.model_folders import save_adapter, save_model, source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from model_folders import IDS, save_model, save_tokenizer, source
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -11,8 +10,9 @@ from entity_mech.engine.load import load_checked
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
 from entity_mech.models.loading import check_exchangeable, load_decoder, read_model
+from entity_mech.models.logit_check import TOLERANCE, check_logits
 from entity_mech.models.prepare import prepare_model
-from entity_mech.models.probe import TOLERANCE, check_probe
+from tests.helpers.model_folders import IDS, save_model, save_tokenizer, source
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 10000.0}
 LLAMA3 = {
@@ -176,7 +176,7 @@ def test_changed_weights_are_refused(tmp_path, tensor):
         load_checked(tmp_path / "out/model.json", "cpu")
     changed = load_decoder(tmp_path / "out/model.json")
     with pytest.raises(UserError, match=r"model liar: the logits .* float32 differ from the model's own by"):
-        check_probe(changed, read_model(tmp_path / "out/model.json"), run_logits)
+        check_logits(changed, read_model(tmp_path / "out/model.json"), run_logits)
 
 
 def test_engine_that_computes_something_else_is_refused(tmp_path):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_folders import save_model, save_tokenizer, source
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -27,6 +26,7 @@ from entity_mech.models.sources import (
     tokenizer_names,
     weight_bytes,
 )
+from tests.helpers.model_folders import save_model, save_tokenizer, source
 
 
 @pytest.fixture(scope="module")

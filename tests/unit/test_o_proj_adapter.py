@@ -8,9 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_pairs, box_prompts
-from helpers import decoder_from
-from model_folders import save_adapter, save_model, source
 from transformers import AutoModelForCausalLM
 
 from entity_mech.engine.backgrounds import prepare_ablated
@@ -18,23 +15,26 @@ from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.clean import run_logits
 from entity_mech.engine.load import load_checked
 from entity_mech.engine.store import StoredHeads, store_head_outputs
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, patched_predictions
 from entity_mech.methods.path_patching import run_chain
-from entity_mech.methods.searches import PathPatchingOptions, Search
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.prepare import prepare_model
+from tests.helpers.box_prompts import box_pairs, box_prompts
+from tests.helpers.model_folders import save_adapter, save_model, source
+from tests.helpers.random_models import decoder_from
 
 ROLES = ("last", "query_label", "label")
 POSITIONS = ("label", "query_label", "last")  # in the order of the prompt
 SHAPE = (3, 4, 12)  # layers, heads, d_head
 SEARCHES = [
-    Search("value_fetcher", "A", "last", (), 3, 4),
-    Search("position_transmitter", "B", "last", (("value_fetcher", "q"),), 3, 4),
-    Search("structure_reader", "D", "label", (("value_fetcher", "k"), ("value_fetcher", "v")), 3, 4),
+    PathSearch("value_fetcher", "A", "last", (), 3, 4),
+    PathSearch("position_transmitter", "B", "last", (("value_fetcher", "q"),), 3, 4),
+    PathSearch("structure_reader", "D", "label", (("value_fetcher", "k"), ("value_fetcher", "v")), 3, 4),
 ]
-GROUP = Group("value_fetcher", "A", "last", ((0, 1), (1, 2), (2, 0)))
+GROUP = HeadGroup("value_fetcher", "A", "last", ((0, 1), (1, 2), (2, 0)))
 PROMPTS, PAIRS = box_prompts(1, 16), box_pairs(2, 16)
 OUTPUTS = np.random.default_rng(3).normal(size=(16, len(ROLES), *SHAPE)).astype(np.float32)
 STORED = StoredHeads(OUTPUTS, ROLES)

@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.overlap import OVERLAP_COLUMNS, overlap, score_correlation, shared_by_chance, spearman
 
 ONE = Circuit(
     "one",
     (
-        Group("g", "A", "last", ((2, 0), (1, 1), (1, 3), (0, 0))),
-        Group("b", "B", "last", ((2, 1),)),
-        Group("c", "C", "query_label", ()),
+        HeadGroup("g", "A", "last", ((2, 0), (1, 1), (1, 3), (0, 0))),
+        HeadGroup("b", "B", "last", ((2, 1),)),
+        HeadGroup("c", "C", "query_label", ()),
     ),
 )
 TWO = Circuit(
     "two",
     (
-        Group("g", "A", "last", ((2, 0), (2, 1))),
-        Group("b", "B", "last", ((1, 1),)),
-        Group("c", "C", "query_label", ((0, 0),)),
+        HeadGroup("g", "A", "last", ((2, 0), (2, 1))),
+        HeadGroup("b", "B", "last", ((1, 1),)),
+        HeadGroup("c", "C", "query_label", ((0, 0),)),
     ),
 )
 SIZES = {"one": (3, 4), "two": (3, 4), "wide": (3, 8)}

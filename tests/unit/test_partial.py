@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_path_patching import CHAIN, PathPatchingOptions, Study, run_chain
 
 from entity_mech.engine.partial import Partial
+from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.pruning import Pair, pair_table
 from entity_mech.methods.refined_search import RefinedOptions
+from entity_mech.methods.searches import PathPatchingOptions
+from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
 STAMP = {"model": "base", "config": "1"}
 
@@ -71,7 +73,7 @@ def test_leftovers_of_a_killed_writer_go_and_so_does_the_file(tmp_path):
 
 @pytest.mark.parametrize("puts", [2, 4, 6])
 def test_a_killed_chain_goes_on_to_the_same_table(tmp_path, monkeypatch, puts):
-    study, path = Study(), tmp_path / "x.partial.h5"
+    study, path = ChainSetting(), tmp_path / "x.partial.h5"
     options = PathPatchingOptions(batch_size=3)
 
     def chain(partial):
@@ -89,7 +91,7 @@ def test_a_killed_chain_goes_on_to_the_same_table(tmp_path, monkeypatch, puts):
 
 
 def test_a_refined_search_that_was_done_is_not_done_again(tmp_path, monkeypatch):
-    study, path = Study(), tmp_path / "x.partial.h5"
+    study, path = ChainSetting(), tmp_path / "x.partial.h5"
     options = PathPatchingOptions(batch_size=3, null=False, refined=RefinedOptions(first=0.5, moved=0.5, random=1))
 
     def chain(partial):
@@ -107,7 +109,7 @@ def test_a_refined_search_that_was_done_is_not_done_again(tmp_path, monkeypatch)
 
 
 def test_a_chain_goes_on_with_the_batch_size_it_began_with(tmp_path, monkeypatch):
-    study, path = Study(), tmp_path / "x.partial.h5"
+    study, path = ChainSetting(), tmp_path / "x.partial.h5"
     sizes = iter([2, 5])
     monkeypatch.setattr("entity_mech.methods.path_patching.path_patching_batch", lambda *_: next(sizes))
     with pytest.raises(Killed):

@@ -4,10 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import decoder_from, random_llama, random_prompts
-from literal_path_patching import LiteralPathPatching
 
-from entity_mech.engine.clean import run_clean
 from entity_mech.errors import UserError
 from entity_mech.methods.path_patching import (
     Effects,
@@ -17,52 +14,13 @@ from entity_mech.methods.path_patching import (
     score_table,
 )
 from entity_mech.methods.refined_search import RefinedOptions
-from entity_mech.methods.searches import PathPatchingOptions, Search
-from entity_mech.task.tokens import TokenizedPrompts
-
-CHAIN = [
-    Search("a", "A", "last", (), 3, 4),
-    Search("b", "B", "last", (("a", "q"),), 2, 2),
-    Search("d", "D", "label", (("a", "k"), ("a", "v")), 0, 2),
-]
-
-
-def make_prompts(seed: int, n: int = 6, length: int = 12, vocab: int = 61) -> TokenizedPrompts:
-    rng = np.random.default_rng(seed)
-    ids, lengths = random_prompts(rng, n=n, length=length, vocab=vocab)
-    return TokenizedPrompts(
-        ids=ids,
-        length=lengths,
-        roles={"last": lengths - 1, "label": rng.integers(2, 6, n)},
-        sets={},
-        segment=np.full(ids.shape, -1),
-        answer=rng.integers(1, vocab, n),
-        choices=rng.integers(1, vocab, (n, 3)),
-        query_index=np.zeros(n, int),
-        scene=np.arange(n),
-    )
-
-
-class Study:
-    """A random model with clean and corrupted prompts, and its head outputs as the store would give them."""
-
-    def __init__(self) -> None:
-        self.model = random_llama(layers=3, kv_heads=2)
-        self.decoder = decoder_from(self.model)
-        self.clean, self.corrupted = make_prompts(1), make_prompts(2)
-        self.z = torch.stack(run_clean(self.decoder, torch.as_tensor(self.corrupted.ids), {"z"}).z, 2)
-
-    def outputs(self, kind: str, role: str, rows: np.ndarray) -> np.ndarray:
-        prompts = {"corrupted": self.corrupted, "null": self.clean}[kind]
-        z = self.z if kind == "corrupted" else self.clean_z()
-        return z[rows, prompts.roles[role][rows]].numpy()
-
-    def clean_z(self):
-        return torch.stack(run_clean(self.decoder, torch.as_tensor(self.clean.ids), {"z"}).z, 2)
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
+from tests.helpers.literal_path_patching import LiteralPathPatching
+from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
 
 def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
-    study = Study()
+    study = ChainSetting()
     table = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
     clean, other = study.clean, study.corrupted
     ids, length = torch.as_tensor(clean.ids), torch.as_tensor(clean.length)
@@ -85,7 +43,7 @@ def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
 
 
 def test_batches_do_not_change_the_table():
-    study = Study()
+    study = ChainSetting()
     one, all_ = (
         run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=b)) for b in (1, 6)
     )
@@ -96,7 +54,7 @@ def test_batches_do_not_change_the_table():
 
 
 def test_refined_chain_labels_heads_that_were_not_run_exactly():
-    study = Study()
+    study = ChainSetting()
     options = PathPatchingOptions(batch_size=4, refined=RefinedOptions(first=0.5, moved=0.5, random=1, grow=0.5))
     refined = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
     exact = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
@@ -113,7 +71,7 @@ def effects(*scores: float) -> dict[str, Effects]:
 
 
 def test_only_negative_heads_are_taken_strongest_first():
-    table = score_table(Search("a", "A", "last", (), 3, 1), effects(-0.2, 0.4, -0.5, 0.0), n_heads=2)
+    table = score_table(PathSearch("a", "A", "last", (), 3, 1), effects(-0.2, 0.4, -0.5, 0.0), n_heads=2)
     assert ranking(table) == [2, 0]
     assert table["receiver"].tolist() == [True, False, True, False]
     assert table["candidate"].tolist() == [False, False, True, False]
@@ -133,4 +91,4 @@ def test_bad_chains_are_refused():
     with pytest.raises(UserError, match="not an earlier search"):
         receivers_of(CHAIN[1], {}, group=1)
     with pytest.raises(UserError, match="another token"):
-        receivers_of(Search("x", "X", "label", (("a", "q"),), 1, 1), {"a": table}, group=1)
+        receivers_of(PathSearch("x", "X", "label", (("a", "q"),), 1, 1), {"a": table}, group=1)

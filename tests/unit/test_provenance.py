@@ -12,9 +12,9 @@ from entity_mech import provenance
 from entity_mech.errors import UserError
 from entity_mech.provenance import (
     code_digest,
-    digest_of,
     file_digest,
     peak_memory_mb,
+    value_digest,
     versions,
     write_resolved_config,
 )
@@ -168,9 +168,10 @@ def test_scripts_of_the_workflow_follow_what_they_use(tmp_path):
 
 
 def test_digests_of_values_and_files(tmp_path):
-    assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1}) != digest_of({"a": 1, "b": [2, 1]})
+    one, same, other = {"a": 1, "b": [1, 2]}, {"b": [1, 2], "a": 1}, {"a": 1, "b": [2, 1]}
+    assert value_digest(one) == value_digest(same) != value_digest(other)
     with pytest.raises(ValueError, match="JSON"):
-        digest_of(float("nan"))
+        value_digest(float("nan"))
     (tmp_path / "a").write_bytes(b"x")
     (tmp_path / "b").write_bytes(b"x")
     assert file_digest(tmp_path / "a") == file_digest(tmp_path / "b")

@@ -3,11 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_circuits import head_outputs, literal_circuit
 
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.pruning import (
     PruningOptions,
     all_pairs,
@@ -17,12 +14,15 @@ from entity_mech.methods.pruning import (
     removal_accuracy,
     significance_table,
 )
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs, literal_circuit
+from tests.helpers.random_models import decoder_from, random_llama
 
 A, B, C, D = (0, 0), (1, 0), (2, 0), (3, 0)
 
 
 def circuit_of(*heads, scores=()):
-    return Circuit("m", (Group("g", "A", "last", heads, scores),))
+    return Circuit("m", (HeadGroup("g", "A", "last", heads, scores),))
 
 
 def made_up(table, default=0.9):
@@ -47,7 +47,7 @@ def removed(*heads):
 
 
 def test_all_pairs_once_with_the_single_heads():
-    two = Circuit("m", (Group("g", "A", "last", (A, B, C)), Group("h", "B", "last", (D,))))
+    two = Circuit("m", (HeadGroup("g", "A", "last", (A, B, C)), HeadGroup("h", "B", "last", (D,))))
     pairs = all_pairs(two)
     assert len(pairs) == 3 + 3 + 1
     assert ("g", A, A) in pairs
@@ -144,7 +144,7 @@ def test_threshold_is_met_by_equality():
 
 def test_whole_circuit_stays_the_reference_and_heads_are_kept_by_group():
     # the same head in two groups (at two roles): only one of them matters
-    groups = (Group("g", "A", "last", (A, B)), Group("h", "D", "label", (A,), (-0.5,)))
+    groups = (HeadGroup("g", "A", "last", (A, B)), HeadGroup("h", "D", "label", (A,), (-0.5,)))
     circuit = Circuit("m", groups)
 
     def accuracy(removals):
@@ -170,7 +170,7 @@ def small():
     decoder = decoder_from(model)
     prompts = box_prompts(3, 12)
     means = head_outputs(model, box_prompts(4, 8).ids).mean(0)
-    groups = (Group("g", "A", "last", ((2, 0), (1, 1), (1, 3))), Group("h", "D", "label", ((0, 2), (1, 2))))
+    groups = (HeadGroup("g", "A", "last", ((2, 0), (1, 1), (1, 3))), HeadGroup("h", "D", "label", ((0, 2), (1, 2))))
     circuit = Circuit("m", groups)
     roles = np.stack([prompts.roles["last"], prompts.roles["label"]], 1)
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from test_path_patching import CHAIN, Study
-from test_path_patching_engine import RECEIVERS, Case, N
 
 from entity_mech.engine import memory
 from entity_mech.engine.clean import run_clean, to_ids
@@ -13,6 +11,8 @@ from entity_mech.engine.path_patching import KEPT
 from entity_mech.engine.receivers import Receivers
 from entity_mech.methods.path_patching import search_effects
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, _contenders, refined_effects
+from tests.helpers.path_patching_case import RECEIVERS, Case, N
+from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
 
 def test_first_order_is_the_limit_of_small_patches():
@@ -35,7 +35,7 @@ def test_first_order_is_the_limit_of_small_patches():
 
 
 def test_exactly_run_heads_equal_the_exact_mode_and_growing_ends_at_all_of_them():
-    study = Study()
+    study = ChainSetting()
     receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
     search, rows = CHAIN[2], np.arange(6)
     args = (study.decoder, study.clean, study.outputs)
@@ -65,7 +65,7 @@ def test_contenders_are_those_that_the_worst_error_seen_could_lift_into_the_top(
 
 
 def test_values_on_disk_and_a_given_clean_run_change_nothing(monkeypatch):
-    study = Study()
+    study = ChainSetting()
     receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
     args = (study.decoder, study.clean, study.outputs, CHAIN[2].token, receivers, 2, np.arange(6))
     options = RefinedOptions(random=1)

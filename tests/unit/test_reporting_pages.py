@@ -9,22 +9,24 @@ from urllib.parse import unquote
 import jinja2
 import pandas as pd
 import pytest
-import reporting_tables as tables
 from docutils.core import publish_parts
 
-from entity_mech.config import Config
+from entity_mech.config.schema import Config
 from entity_mech.files import write_table
 from entity_mech.reporting.captions import CAPTIONS, caption, report_template
 from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
-from entity_mech.reporting.figures.score_maps import circuit_table
-from entity_mech.reporting.finding import findings_table
-from entity_mech.reporting.findings import QUESTIONS, find, findings_markdown
-from entity_mech.reporting.index_page import models_table, write_index
+from entity_mech.reporting.findings.finding import findings_table
+from entity_mech.reporting.findings.page import QUESTIONS, find, findings_markdown, summary_table
+from entity_mech.reporting.index_page import write_index
 from entity_mech.reporting.runs_page import write_runs
 from entity_mech.reporting.study import Study, study_values
+from entity_mech.reporting.tables import models_table
+from tests.helpers import reporting_tables as tables
+from tests.helpers.reporting_study import PAPER, make_study
+from tests.helpers.reporting_tables import run_tables
 
 CONFIG = Config().model_dump()
-STUDY = tables.make_study(4)
+STUDY = make_study(4)
 VOID = {"meta", "link", "img", "br"}
 
 
@@ -62,22 +64,6 @@ class Page(HTMLParser):
         return found
 
 
-def run_tables(study: Study) -> dict[str, pd.DataFrame]:
-    circuits = []
-    for seed, model in enumerate(study.models):
-        scores = tables.path_patching(study, 4, 4, {"A": 5, "B": 4, "C": 1, "D": 6}, seed)
-        table = circuit_table(tables.circuit(study, scores, model))
-        table.insert(0, "model", model)
-        circuits.append(table)
-    return {
-        "behaviour": tables.behaviour(study),
-        "faithfulness": tables.faithfulness(study),
-        "dcm": tables.dcm(study),
-        "cmap": tables.cmap(study),
-        "circuits": pd.concat(circuits),
-    }
-
-
 def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
     """A run's folder with (empty) figures, tables, logs and its pages."""
     for family in FAMILIES:
@@ -89,7 +75,7 @@ def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
                     path.touch()
     given = run_tables(study)
     findings = find(study, given)
-    for name, table in {**given, "models": models_table(study, given, findings)}.items():
+    for name, table in {**given, "models": models_table(study, given, summary_table(study, findings))}.items():
         write_table(run / "tables" / f"{name}.csv", table)
     write_table(run / "tables/findings.csv", findings_table(findings))
     (run / "findings.md").write_text(findings_markdown(study, findings, run.name))
@@ -103,7 +89,7 @@ def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
 def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     make_run(folder / "tiny", STUDY)
-    make_run(folder / "paper", tables.make_study(names=tables.PAPER), without=("attention", "knockout", "probes"))
+    make_run(folder / "paper", make_study(names=PAPER), without=("attention", "knockout", "probes"))
     write_runs(folder)
     return folder
 

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_path_patching import CHAIN, Study
 
 from entity_mech.engine.path_patching import run_search
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
-from entity_mech.methods.circuits import Circuit, Group
+from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.path_patching import Effects, run_chain
 from entity_mech.methods.pruning import all_pairs, join_pairs, pair_table, shard_pairs
 from entity_mech.methods.search_shards import join_shards, join_table, run_shard, shard_layers, write_shard
 from entity_mech.methods.searches import PathPatchingOptions
+from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
 STAMP = {"model": "m", "code": "1"}
 
@@ -38,7 +38,7 @@ def run_in_shards(study, shards, folder, options):
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5])
 def test_scores_do_not_depend_on_the_number_of_shards(tmp_path, shards):
-    study, options = Study(), PathPatchingOptions(batch_size=4)
+    study, options = ChainSetting(), PathPatchingOptions(batch_size=4)
     whole = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
     found = run_in_shards(study, shards, tmp_path, options)
     numbers = ["score", "median", "share_down", "logit_change", "null_score"]
@@ -50,7 +50,7 @@ def test_scores_do_not_depend_on_the_number_of_shards(tmp_path, shards):
 @pytest.mark.parametrize("layers", [[0], [1], [0, 2], [2], [1, 2]])
 @pytest.mark.parametrize("receivers", [None, [("q", 2, 1), ("v", 1, 0)], [("k", 1, 0)]])
 def test_a_sender_does_not_depend_on_who_runs_beside_it(layers, receivers):
-    study = Study()
+    study = ChainSetting()
     prompts = study.clean
     ids, length, answer = (torch.as_tensor(x) for x in (prompts.ids, prompts.length, prompts.answer))
     pos = torch.as_tensor(prompts.roles["last" if receivers is None else "label"])
@@ -117,7 +117,9 @@ def test_a_missing_shard_and_another_model_are_refused(tmp_path):
 
 
 GROUPS = {"a": 3, "b": 4}
-CIRCUIT = Circuit("m", tuple(Group(n, n.upper(), "last", tuple((0, i) for i in range(k))) for n, k in GROUPS.items()))
+CIRCUIT = Circuit(
+    "m", tuple(HeadGroup(n, n.upper(), "last", tuple((0, i) for i in range(k))) for n, k in GROUPS.items())
+)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5, 40])

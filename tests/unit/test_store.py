@@ -4,9 +4,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, exact_norms, random_llama
-from literal_circuits import head_outputs
 
 from entity_mech.engine.store import (
     StoredHeads,
@@ -18,6 +15,9 @@ from entity_mech.engine.store import (
     store_means,
 )
 from entity_mech.errors import UserError
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_circuits import head_outputs
+from tests.helpers.random_models import decoder_from, exact_norms, random_llama
 
 ROLES = ("last", "query_label", "label")
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from box_prompts import box_prompts
-from helpers import decoder_from, random_llama
-from literal_patching import literal_patched
 
 from entity_mech.engine.ops import logits
-from entity_mech.engine.prefix import Plan, PrefixBank
+from entity_mech.engine.prefix import EditPlan, PrefixBank
 from entity_mech.engine.suffix import LAST, Edit, run_suffix
 from entity_mech.errors import UserError
+from tests.helpers.box_prompts import box_prompts
+from tests.helpers.literal_patching import literal_patched
+from tests.helpers.random_models import decoder_from, random_llama
 
 MODELS = {
     "mha": {"layers": 4},
@@ -50,7 +50,7 @@ class Setting:
         return [torch.rand(len(heads), generator=seeded, dtype=self.dtype) for _, _, heads in edits]
 
     def start(self, roles, edits, budget: int = 1 << 30, rows=slice(None)):
-        plan = Plan(roles, min(layer for layer, _, _ in edits))
+        plan = EditPlan(roles, min(layer for layer, _, _ in edits))
         return PrefixBank(self.decoder, self.prompts, [plan], budget, 4).start(plan, rows)
 
     def both(self, roles, edits, weights, start=None) -> tuple[torch.Tensor, torch.Tensor]:

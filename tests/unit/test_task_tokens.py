@@ -5,7 +5,6 @@ import time
 import h5py
 import numpy as np
 import pytest
-from task_tokenizers import KINDS, build, word_tokenizer
 from tokenizers import Regex, pre_tokenizers
 
 from entity_mech.errors import UserError
@@ -27,6 +26,7 @@ from entity_mech.task.tokens import (
 )
 from entity_mech.task.wording import Wording
 from entity_mech.task.words import LETTERS, Words, builtin_objects
+from tests.helpers.task_tokenizers import KINDS, build, word_tokenizer
 
 WORDS = Words(builtin_objects(), LETTERS)
 TASK = TaskOptions()

@@ -1,7 +1,6 @@
 """A word may be used when every tokenizer has it as one token with its blank."""
 
 import pytest
-from task_tokenizers import KINDS, build, word_tokenizer
 from tokenizers import normalizers, pre_tokenizers
 
 from entity_mech.errors import UserError
@@ -15,6 +14,7 @@ from entity_mech.task.words import (
     read_words,
     write_words,
 )
+from tests.helpers.task_tokenizers import KINDS, build, word_tokenizer
 
 FRAME = ["The", "the", "is", "in", "Box", ",", ".", "contains"]
 

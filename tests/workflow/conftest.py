@@ -1,7 +1,8 @@
 """The small study, run once."""
 
 import pytest
-from study_copy import StudyCopy
+
+from tests.helpers.study_copy import StudyCopy
 
 
 @pytest.fixture(scope="session")

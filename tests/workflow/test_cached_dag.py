@@ -4,7 +4,8 @@ import os
 import re
 
 import pytest
-from study_copy import OPTIONAL, RESULTS, StudyCopy
+
+from tests.helpers.study_copy import OPTIONAL, RESULTS, StudyCopy
 
 # What follows the masks, but not the masks themselves.
 AFTER_MASKS = {

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 import yaml
-from helpers_workflow import ROOT, planned, snakemake
 from yte import process_yaml
 
 from entity_mech.rule_files import rules_by_kind
+from tests.helpers.snakemake_runs import ROOT, planned, snakemake
 
 PAPER = ROOT / "config" / "paper.yaml"
 PAPERS_MODELS = ["llama-7b", "vicuna-7b", "goat-7b", "float-7b"]

@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from browser import broken_images, browser, open_page
-from study_copy import StudyCopy
+
+from tests.helpers.browser import broken_images, browser, open_page
+from tests.helpers.study_copy import StudyCopy
 
 pytestmark = pytest.mark.skipif(
     browser() is None, reason="no Chromium on this machine (.ci/run installs it): apt-get install chromium"

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 import yaml
-from helpers_workflow import ROOT, planned
 
-from entity_mech.config_load import load_config
+from entity_mech.config.load import load_config
+from tests.helpers.snakemake_runs import ROOT, planned
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

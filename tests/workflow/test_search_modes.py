@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pandas as pd
-from helpers_workflow import ROOT, planned
-from study_copy import StudyCopy
+
+from tests.helpers.snakemake_runs import ROOT, planned
+from tests.helpers.study_copy import StudyCopy
 
 CIRCUIT = "results/small/circuits/base.json"
 

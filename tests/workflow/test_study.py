@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 import pandas as pd
 import yaml
-from study_copy import CONFIG, RESULTS, StudyCopy
+
+from tests.helpers.study_copy import CONFIG, RESULTS, StudyCopy
 
 MODELS = ["base", "lora"]
 FIGURES = ("behaviour", "circuits/base", "circuits/lora", "path_patching/base", "path_patching/lora", "faithfulness")

@@ -19,9 +19,7 @@ rule store_activations:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(5, 4),
-        gpu=gpu,
+        **asks("store_activations"),
     params:
         options={"roles": roles(), "tf32": CONFIG.compute.tf32},
         machine=machine,

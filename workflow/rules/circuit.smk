@@ -36,9 +36,7 @@ rule prune_circuit:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 15),
-        gpu=gpu,
+        **asks("prune_circuit"),
     params:
         keep=keep,
         options={**CONFIG.pruning.model_dump(exclude={"shards"}), "tf32": CONFIG.compute.tf32},
@@ -46,10 +44,3 @@ rule prune_circuit:
         code=code("prune_circuit"),
     script:
         "../scripts/prune_circuit.py"
-
-
-rule prune_circuits:
-    """The circuit of every model."""
-    input:
-        expand("<results>/circuits/{model}.json", model=MODELS),
-    localrule: True

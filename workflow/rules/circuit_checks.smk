@@ -21,9 +21,7 @@ rule measure_completeness:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 10),
-        gpu=gpu,
+        **asks("measure_completeness"),
     params:
         options={**CONFIG.completeness.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -52,9 +50,7 @@ rule measure_circuit_size:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 10),
-        gpu=gpu,
+        **asks("measure_circuit_size"),
     params:
         options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -81,9 +77,7 @@ rule map_roles:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 15),
-        gpu=gpu,
+        **asks("map_roles"),
     params:
         options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -108,9 +102,7 @@ rule compare_circuits:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1500,
-        runtime=5,
-        gpu=0,
+        **asks("compare_circuits"),
     params:
         models=MODELS,
         code=code("compare_circuits"),

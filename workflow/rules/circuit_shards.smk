@@ -21,9 +21,7 @@ rule resolve_candidates:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 4),
-        gpu=gpu,
+        **asks("resolve_candidates"),
     params:
         keep=keep,
         options={"tf32": CONFIG.compute.tf32},
@@ -53,9 +51,7 @@ rule prune_pairs:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 15 / CONFIG.pruning.shards),
-        gpu=gpu,
+        **asks("prune_pairs", share=1 / CONFIG.pruning.shards),
     params:
         shards=CONFIG.pruning.shards,
         options={"tf32": CONFIG.compute.tf32},

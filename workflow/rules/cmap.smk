@@ -28,9 +28,7 @@ rule patch_across_models:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(4000, 6),
-        runtime=minutes(10, 12),
-        gpu=gpu,
+        **asks("patch_across_models"),
     params:
         options={
             **CONFIG.cmap.model_dump(),
@@ -69,9 +67,7 @@ rule patch_inputs_across_models:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(4000, 6),
-        runtime=minutes(10, 12),
-        gpu=gpu,
+        **asks("patch_inputs_across_models"),
     params:
         options={
             **CONFIG.cmap.model_dump(),
@@ -84,10 +80,3 @@ rule patch_inputs_across_models:
         code=code("patch_inputs_across_models"),
     script:
         "../scripts/patch_inputs_across_models.py"
-
-
-rule cmap:
-    """What fine-tuning improved, for every fine-tuned model."""
-    input:
-        expand("<results>/cmap/{base}__{model}.csv", base=CONFIG.base, model=FINE_TUNED),
-    localrule: True

@@ -12,14 +12,16 @@ from snakemake.utils import update_config
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from entity_mech.config_load import as_yaml, load_config
-from entity_mech.config_stages import STAGE_NAMES
+from entity_mech.config.load import as_yaml, load_config
 from entity_mech.errors import UserError
 from entity_mech.failures import summary
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
 from entity_mech.provenance import code_digest
+from entity_mech.reporting.catalogue import CATEGORIES
 from entity_mech.reporting.study import study_values
+from entity_mech.stages.table import JOBS
+from entity_mech.stages.table import STAGES as ALL_STAGES
 
 # Snakemake leaves the numbers inside `--config 'dcm={epochs: 3}'` as text.
 for name, value in workflow.config_settings.config.items():
@@ -45,50 +47,13 @@ TOKENIZERS = sorted(set(TOKENIZER.values()))
 BUILTIN_OBJECTS = ROOT / "entity_mech/task/data/objects.csv"
 ENVIRONMENT = "../../environment.yml"
 
-# Tables of the run that put files below each other: (model, file) of each.
-MERGED = {
-    "path_patching": [(model, f"<results>/models/{model}/path_patching.csv") for model in MODELS],
-    "significance": [(model, f"<results>/models/{model}/significance.csv") for model in MODELS],
-    "faithfulness": [(model, f"<results>/faithfulness/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()],
-    "dcm": [(model, f"<results>/dcm/{model}.csv") for model in MODELS],
-    "dcm_curves": [(model, f"<results>/dcm/{model}_curves.csv") for model in MODELS],
-    "dcm_heads": [(model, f"<results>/dcm/{model}_heads.csv") for model in MODELS],
-}
-if FINE_TUNED:
-    MERGED["cmap"] = [(model, f"<results>/cmap/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]
-MERGED["answers"] = [(model, f"<results>/models/{model}/behaviour.csv") for model in MODELS]
-
-# Stages that a run can leave out, and their merged tables.
-STAGES = [stage for stage in STAGE_NAMES if stage not in CONFIG.leave_out]
-if not FINE_TUNED and "cmap_inputs" in STAGES:
-    STAGES.remove("cmap_inputs")
-OPTIONAL = {
-    "completeness": {"completeness": "models/{model}/completeness"},
-    "circuit_size": {
-        "circuit_size": "models/{model}/circuit_size",
-        "circuit_size_summary": "models/{model}/circuit_size_summary",
-    },
-    "role_map": {"role_map": "models/{model}/role_map"},
-    "probes": {"probes": "probes/{model}", "probe_masks": "probes/{model}_masks"},
-    "knockout": {"knockout": "models/{model}/knockout"},
-    "attention": {"attention": "models/{model}/attention", "attention_prompt": "models/{model}/attention_prompt"},
-}
-for stage in STAGES:
-    for table, file in OPTIONAL.get(stage, {}).items():
-        MERGED[table] = [(model, f"<results>/{file.format(model=model)}.csv") for model in MODELS]
-if "patched_heads" in STAGES:
-    MERGED["patched_heads"] = [
-        (model, f"<results>/patched_heads/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()
-    ]
-if "cmap_inputs" in STAGES:
-    MERGED["cmap_inputs"] = [(model, f"<results>/cmap_inputs/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]
-COMPARED = ["overlap", "score_correlation"] if "overlap" in STAGES else []
-# Tables that the findings are made from.
-FOUND_IN = [
-    name
-    for name in ("behaviour", "circuits", "answers", "faithfulness", "dcm", "cmap", "overlap", "patched_heads")
-    if name in MERGED or name in COMPARED or name in ("behaviour", "circuits")
-]
+PLAN = CONFIG.plan()
+STAGES = PLAN.stages(ALL_STAGES)
+FIGURES = [figure for stage in STAGES for figure in stage.figures]
+# Tables of the run that put files below each other, and the parts of each; all of its tables; those of the findings.
+MERGED = {table: parts for stage in STAGES for table, parts in PLAN.merged(stage).items()}
+TABLES = [table for stage in STAGES for table in stage.tables]
+FOUND_IN = [table for stage in STAGES for table in stage.found_in]
 # Pairs that no mask has seen: how many of each part.
 FRESH = {
     "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},
@@ -101,10 +66,10 @@ def one_of(names):
     return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
 
 
-def code(rule):
-    """Digest of a rule's script and of the package's code that it uses."""
-    script = ROOT / "workflow" / "scripts" / f"{rule}.py"
-    return code_digest(script, root=ROOT, memory=Path(".snakemake/code_digests.json"))
+def code(script, *modules):
+    """Digest of a script, of modules that it loads by name, and of the package's code that they use."""
+    path = ROOT / "workflow" / "scripts" / f"{script}.py"
+    return code_digest(path, *modules, root=ROOT, memory=Path(".snakemake/code_digests.json"))
 
 
 def entries(names, *keys):
@@ -170,24 +135,6 @@ def searches_of(model, *keys):
     return [search.model_dump(include={"name", *keys}) for search in CONFIG.searches_for(model)]
 
 
-def keep(wildcards):
-    """Number of candidates of each search."""
-    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
-
-
-def shards_of(model, searches):
-    """Files of all shards of some searches of a model."""
-    folder = f"<results>/models/{model}/path_patching"
-    return [f"{folder}/{search}/{shard}.h5" for search in searches for shard in range(CONFIG.path_patching.shards)]
-
-
-def patched_into(wildcards):
-    """Names of the earlier searches whose heads a search patches into, in the chain's order."""
-    receivers = next(search.receivers for search in CONFIG.searches if search.name == wildcards.search)
-    wanted = {one.search for one in receivers if one != "logits"}
-    return [search.name for search in CONFIG.searches if search.name in wanted]
-
-
 def roles():
     """Token roles of the chain, each once."""
     return list(dict.fromkeys(search.token for search in CONFIG.searches))
@@ -209,14 +156,22 @@ def size_gb(name):
     return own.size_gb or 16.0
 
 
-def memory(base, copies):
-    """mem_mb of a job that holds a model: MB without it, and as how many times its weights. Doubles when retried."""
-    return lambda wildcards, attempt: int((base + copies * 1000 * size_gb(wildcards.model)) * 2 ** (attempt - 1))
+def asks(rule, share=1):
+    """Resources of a rule's jobs, as the table of stages has them. share: of the rule's time that one job takes.
 
+    mem_mb and runtime (minutes) double when a job is retried; gpu is 1 where a model runs on a card, else 0.
+    """
+    job = JOBS[rule]
 
-def minutes(base, per_gb):
-    """runtime of a job that runs a model: minutes for a small one, and for each GB of weights. Doubles when retried."""
-    return lambda wildcards, attempt: int((base + per_gb * size_gb(wildcards.model)) * 2 ** (attempt - 1))
+    def memory(wildcards, attempt):
+        weights = 1000 * size_gb(wildcards.model) if job.copies else 0
+        return int((job.megabytes + job.copies * weights) * 2 ** (attempt - 1))
+
+    def minutes(wildcards, attempt):
+        per_model = job.minutes_per_gb * size_gb(wildcards.model) if job.minutes_per_gb else 0
+        return int((job.minutes + share * per_model) * 2 ** (attempt - 1))
+
+    return {"mem_mb": memory, "runtime": minutes, "gpu": gpu if job.kind == "model" else 0}
 
 
 def gpu(wildcards):
@@ -233,7 +188,7 @@ def study(*look):
     return {**values, "look": {key: values["look"][key] for key in look}}
 
 
-def drawn(stem):
-    """A figure's files in every format but png, and its table."""
-    others = [form for form in CONFIG.figures.formats if form != "png"]
-    return [f"<results>/figures/{stem}.{ending}" for ending in (*others, "csv")]
+def drawn(figure, *endings):
+    """Files of a figure with these endings, one of each model where it is drawn for each."""
+    stems = [figure.stem.format(model=model) for model in MODELS] if figure.per_model else [figure.stem]
+    return [f"<results>/figures/{stem}.{ending}" for stem in stems for ending in endings]

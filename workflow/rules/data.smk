@@ -15,9 +15,7 @@ rule write_config:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=500,
-        runtime=2,
-        gpu=0,
+        **asks("write_config"),
     params:
         config=CONFIG.model_dump(),
         code=code("write_config"),
@@ -40,9 +38,7 @@ rule choose_words:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
-        gpu=0,
+        **asks("choose_words"),
     params:
         options=CONFIG.task.model_dump(),
         tokenizers=TOKENIZERS,
@@ -68,9 +64,7 @@ rule make_prompts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
-        gpu=0,
+        **asks("make_prompts"),
     params:
         options=lambda wildcards: {
             "prompts": getattr(CONFIG.prompts, wildcards.split),
@@ -100,9 +94,7 @@ rule make_pairs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
-        gpu=0,
+        **asks("make_pairs"),
     params:
         options={
             "pairs": CONFIG.dcm.pairs.model_dump(),

@@ -22,9 +22,7 @@ rule train_dcm:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(4000, 4),
-        runtime=minutes(15, 30),
-        gpu=gpu,
+        **asks("train_dcm"),
     params:
         options={
             **CONFIG.dcm.model_dump(exclude={"pairs"}),
@@ -35,10 +33,3 @@ rule train_dcm:
         code=code("train_dcm"),
     script:
         "../scripts/train_dcm.py"
-
-
-rule dcm:
-    """What every group of every circuit carries."""
-    input:
-        expand("<results>/tables/{table}.csv", table=["dcm", "dcm_curves", "dcm_heads"]),
-    localrule: True

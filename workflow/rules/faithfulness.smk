@@ -22,19 +22,10 @@ rule measure_faithfulness:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(5, 8),
-        gpu=gpu,
+        **asks("measure_faithfulness"),
     params:
         options={**CONFIG.faithfulness.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("measure_faithfulness"),
     script:
         "../scripts/measure_faithfulness.py"
-
-
-rule faithfulness:
-    """Every circuit on every model."""
-    input:
-        "<results>/tables/faithfulness.csv",
-    localrule: True

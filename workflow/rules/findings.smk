@@ -18,9 +18,7 @@ rule write_findings:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1500,
-        runtime=5,
-        gpu=0,
+        **asks("write_findings"),
     params:
         names=FOUND_IN,
         run=CONFIG.run,
@@ -35,7 +33,7 @@ rule write_index:
     input:
         tables=[f"<results>/tables/{name}.csv" for name in FOUND_IN],
         findings="<results>/findings.md",
-        figures=ALL_FIGURES,
+        figures=[drawn(figure, *CONFIG.figures.formats, "csv") for figure in FIGURES],
     output:
         page="<results>/index.html",
     log:
@@ -45,9 +43,7 @@ rule write_index:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1500,
-        runtime=5,
-        gpu=0,
+        **asks("write_index"),
     params:
         names=FOUND_IN,
         config=CONFIG.model_dump(),

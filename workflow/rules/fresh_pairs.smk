@@ -21,9 +21,7 @@ rule make_fresh_pairs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=3000,
-        runtime=15,
-        gpu=0,
+        **asks("make_fresh_pairs"),
     params:
         options=lambda wildcards: {"sizes": FRESH[wildcards.fresh], "boxes": CONFIG.task.boxes, "seed": CONFIG.seed},
         tokenizers=TOKENIZERS,
@@ -51,9 +49,7 @@ rule patch_dcm_heads:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(4000, 4),
-        runtime=minutes(10, 15),
-        gpu=gpu,
+        **asks("patch_dcm_heads"),
     params:
         options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -82,9 +78,7 @@ rule probe_position:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(4000, 4),
-        runtime=minutes(20, 40),
-        gpu=gpu,
+        **asks("probe_position"),
     params:
         options={
             **CONFIG.dcm.model_dump(exclude={"pairs", "desiderata"}),

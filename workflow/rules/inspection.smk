@@ -18,9 +18,7 @@ rule knock_out_attention:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 10),
-        gpu=gpu,
+        **asks("knock_out_attention"),
     params:
         options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -46,9 +44,7 @@ rule look_at_attention:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(5, 5),
-        gpu=gpu,
+        **asks("look_at_attention"),
     params:
         options={**CONFIG.attention.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
         machine=machine,

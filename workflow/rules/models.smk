@@ -18,9 +18,7 @@ rule download_model:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=240,
-        gpu=0,
+        **asks("download_model"),
     params:
         options=lambda wildcards: CONFIG.model(wildcards.model).model_dump(
             include={"path", "revision", "trust_remote_code"}
@@ -47,9 +45,7 @@ rule prepare_model:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1500, 5),
-        runtime=minutes(10, 4),
-        gpu=gpu,
+        **asks("prepare_model"),
     params:
         models=lambda wildcards: entries([wildcards.model], "dtype"),
         machine=machine,
@@ -76,9 +72,7 @@ rule merge_adapter:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1500, 5),
-        runtime=minutes(10, 4),
-        gpu=gpu,
+        **asks("merge_adapter"),
     params:
         models=lambda wildcards: entries([wildcards.model], "dtype"),
         machine=machine,
@@ -102,9 +96,7 @@ rule measure_behaviour:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(2500, 3),
-        runtime=minutes(5, 4),
-        gpu=gpu,
+        **asks("measure_behaviour"),
     params:
         options={"tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -126,9 +118,7 @@ rule tabulate_behaviour:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=5,
-        gpu=0,
+        **asks("tabulate_behaviour"),
     params:
         options={"models": MODELS, "seed": CONFIG.seed},
         code=code("tabulate_behaviour"),
@@ -140,11 +130,4 @@ rule prepare_models:
     """All models, checked and ready."""
     input:
         expand("<results>/models/{model}/model.json", model=MODELS),
-    localrule: True
-
-
-rule behaviour:
-    """How well each model tracks entities."""
-    input:
-        "<results>/tables/behaviour.csv",
     localrule: True

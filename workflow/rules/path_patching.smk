@@ -14,10 +14,3 @@ if CONFIG.path_patching.shards == 1:
 else:
 
     include: "path_patching_shards.smk"
-
-
-rule path_patching:
-    """Scores of all heads of all models."""
-    input:
-        expand("<results>/models/{model}/path_patching.csv", model=MODELS),
-    localrule: True

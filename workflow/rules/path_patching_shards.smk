@@ -18,9 +18,7 @@ rule answer_discovery:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(5, 4),
-        gpu=gpu,
+        **asks("answer_discovery"),
     params:
         options={"tf32": CONFIG.compute.tf32},
         machine=machine,
@@ -50,9 +48,7 @@ rule path_patch_shard:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 30 / CONFIG.path_patching.shards),
-        gpu=gpu,
+        **asks("path_patch_shard", share=1 / CONFIG.path_patching.shards),
     params:
         searches=lambda wildcards: [
             search
@@ -82,9 +78,7 @@ rule join_shards:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
-        gpu=0,
+        **asks("join_shards"),
     params:
         searches=lambda wildcards: searches_of(wildcards.model, "letter", "token", "receivers", "receiver_heads"),
         code=code("join_shards"),

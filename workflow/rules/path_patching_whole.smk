@@ -19,9 +19,7 @@ rule path_patch:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(3000, 3),
-        runtime=minutes(10, 30),
-        gpu=gpu,
+        **asks("path_patch"),
     params:
         searches=lambda wildcards: searches_of(
             wildcards.model,

@@ -4,8 +4,8 @@ from _run import job
 from entity_mech.engine.stage import open_model
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.circuits import read_circuit
+from entity_mech.methods.dcm_transfer import FreshPairs, head_sets, patch_chosen_heads
 from entity_mech.methods.fresh_sources import with_sources
-from entity_mech.methods.patch_heads import FreshPairs, head_sets, patch_heads
 from entity_mech.task.seeds import seed_for
 from entity_mech.task.tokens import groups_of, read_pairs
 
@@ -21,7 +21,7 @@ with job(snakemake):
         pairs = (read_pairs(given.tokens, part) for part in parts)
         return FreshPairs(kind, kind, [with_sources(decoder, each, heads, machine["batch_size"]) for each in pairs])
 
-    found = patch_heads(
+    found = patch_chosen_heads(
         decoder,
         sets,
         (fresh(kind) for kind in dict.fromkeys(one.desideratum for one in sets)),

@@ -9,7 +9,7 @@ from entity_mech.engine.store import open_store, read_head_outputs
 from entity_mech.files import write_table
 from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.searches import options_from, searches_from
-from entity_mech.provenance import digest_of
+from entity_mech.provenance import value_digest
 from entity_mech.task.tokens import read_prompts
 
 with job(snakemake):
@@ -18,7 +18,7 @@ with job(snakemake):
     expected = stamp_of(info, snakemake.input.tokens)
     with open_store(snakemake.input.activations, expected) as file:
         made_from = {
-            "config": digest_of({"searches": snakemake.params.searches, "options": options}),
+            "config": value_digest({"searches": snakemake.params.searches, "options": options}),
             "code": snakemake.params.code,
             "activations": f"{file.attrs['config']} {file.attrs['code']}",
         }

@@ -11,7 +11,7 @@ from entity_mech.engine.store import open_store, read_head_outputs
 from entity_mech.files import read_table
 from entity_mech.methods.search_shards import join_table, run_shard, shard_layers, write_shard
 from entity_mech.methods.searches import options_from, searches_from
-from entity_mech.provenance import digest_of, file_digest
+from entity_mech.provenance import file_digest, value_digest
 from entity_mech.task.tokens import read_prompts
 
 with job(snakemake):
@@ -26,17 +26,17 @@ with job(snakemake):
     with open_store(snakemake.input.activations, expected) as file:
         stamp = {
             **expected,
-            "config": digest_of({"searches": snakemake.params.searches, "options": options}),
+            "config": value_digest({"searches": snakemake.params.searches, "options": options}),
             "code": snakemake.params.code,
             "activations": f"{file.attrs['config']} {file.attrs['code']}",
-            "earlier": digest_of([file_digest(path) for path in snakemake.input.earlier]),
+            "earlier": value_digest([file_digest(path) for path in snakemake.input.earlier]),
         }
         layers = shard_layers(info["n_layers"], int(snakemake.wildcards.shard), snakemake.params.shards)
         prompts = read_prompts(snakemake.input.tokens, "clean")
         rows = np.arange(len(prompts))
         if snakemake.input.answers:
             rows = np.flatnonzero(read_table(snakemake.input.answers)["correct"])
-        part = {**stamp, "layers": str(layers), "rows": digest_of(rows.tolist())}
+        part = {**stamp, "layers": str(layers), "rows": value_digest(rows.tolist())}
         partial = Partial(Path(snakemake.output.effects).with_suffix(".partial.h5"), part)
         stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null")}
         effects = run_shard(

@@ -5,9 +5,9 @@ from entity_mech.engine.stage import open_model
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.circuits import Circuit, read_circuit
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
+from entity_mech.methods.dcm_transfer import FreshPairs, head_sets, patch_chosen_heads
 from entity_mech.methods.fresh_sources import with_sources
 from entity_mech.methods.head_patching import heads_at
-from entity_mech.methods.patch_heads import FreshPairs, head_sets, patch_heads
 from entity_mech.task.probes import PLAIN_PROBE, PROBES
 from entity_mech.task.seeds import seed_for
 from entity_mech.task.tokens import read_pairs
@@ -36,5 +36,5 @@ with job(snakemake):
     sets = [one for one in sets if one.desideratum == "position"]
     needed = list(dict.fromkeys(head for one in sets for head in one.heads))
     pairs = (FreshPairs(kind, "position", [part(f"{kind}/test", needed)]) for kind in (PLAIN_PROBE, *PROBES))
-    found = patch_heads(decoder, sets, pairs, seed_for(options["seed"], "probes"), machine["batch_size"])
+    found = patch_chosen_heads(decoder, sets, pairs, seed_for(options["seed"], "probes"), machine["batch_size"])
     write_table(snakemake.output.patched, found.summary)

@@ -12,7 +12,7 @@ from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.candidates import choose_circuit, resolve_knee
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, circuit_accuracy, join_pairs, prune_circuit
-from entity_mech.provenance import digest_of, file_digest
+from entity_mech.provenance import file_digest, value_digest
 
 with job(snakemake):
     given, keep, options = snakemake.input, snakemake.params.keep, snakemake.params.options
@@ -28,7 +28,7 @@ with job(snakemake):
         chosen = choose_circuit(info["name"], scores, kept)
     provenance = {
         **stamp_of(info, given.tokens),
-        "config": digest_of({"keep": keep, "options": options}),
+        "config": value_digest({"keep": keep, "options": options}),
         "code": snakemake.params.code,
     }
     partial = Partial(

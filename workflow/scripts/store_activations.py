@@ -8,7 +8,7 @@ from entity_mech.engine.store import create_store, store_head_outputs, store_mea
 from entity_mech.methods.circuits import read_circuit
 from entity_mech.methods.head_patching import heads_at
 from entity_mech.models.loading import read_model
-from entity_mech.provenance import digest_of
+from entity_mech.provenance import value_digest
 from entity_mech.task.tokens import groups_of, read_attributes, read_prompts
 
 GROUPS = {"discovery": ("corrupted", "null"), "means": ("prompts",), "evaluation": ("prompts",)}
@@ -26,7 +26,7 @@ with job(snakemake):
         "fingerprint": info["fingerprint"],
         "dtype": info["dtype"],
         "dataset": read_attributes(tokens)["dataset"],
-        "config": digest_of(options),
+        "config": value_digest(options),
         "code": snakemake.params.code,
     }
     decoder = load_checked(model, machine["device"], info["dtype"])

@@ -39,7 +39,7 @@ VARIANTS = ("contains_first", "preamble", "afterword", "extra_words", "not_in")
 
 
 @dataclass(frozen=True)
-class Words:
+class WordPool:
     """The objects and labels that a text may use."""
 
     objects: Sequence[str]
@@ -50,7 +50,7 @@ class Words:
         return list(zip(rng.sample(self.objects, count), rng.sample(self.labels, count), strict=True))
 
 
-ALL_WORDS = Words(objects(), LABELS)
+ALL_WORDS = WordPool(objects(), LABELS)
 
 
 def capitalised(text: str) -> str:
@@ -58,7 +58,7 @@ def capitalised(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def number(rng: random.Random) -> str:
+def digit(rng: random.Random) -> str:
     """A one-digit number."""
     return str(rng.randint(0, 9))
 
@@ -87,13 +87,13 @@ def box_question(pair: tuple[str, str]) -> str:
     return f" Box {pair[1]} contains the {MARK}{pair[0]}."
 
 
-def boxes(rng: random.Random, words: Words, count: int, questions: int = 1) -> str:
+def boxes(rng: random.Random, words: WordPool, count: int, questions: int = 1) -> str:
     """`count` boxes and `questions` questions, as the task has them."""
     pairs = words.draw(rng, count)
     return box_context(pairs) + ask(rng, pairs, questions, box_question)
 
 
-def box_variant(rng: random.Random, words: Words, count: int) -> str:
+def box_variant(rng: random.Random, words: WordPool, count: int) -> str:
     """A box sentence with one thing changed, as the study's position probes change it."""
     variant = rng.choice(VARIANTS)
     pairs = words.draw(rng, count)
@@ -115,7 +115,7 @@ def box_variant(rng: random.Random, words: Words, count: int) -> str:
     return text + ask(rng, pairs, some(rng, count), box_question)
 
 
-def telegraphic_boxes(rng: random.Random, words: Words, count: int, questions: int = 4) -> str:
+def telegraphic_boxes(rng: random.Random, words: WordPool, count: int, questions: int = 4) -> str:
     """A box sentence in which every function word of the template stays with a probability drawn for the
     text.
 
@@ -140,21 +140,21 @@ def telegraphic_boxes(rng: random.Random, words: Words, count: int, questions: i
 # ------------------------------------------------------------------------------
 
 
-def dense_list(rng: random.Random, words: Words, count: int, label_first: bool = False) -> str:
+def dense_list(rng: random.Random, words: WordPool, count: int, label_first: bool = False) -> str:
     """Objects and labels in turn, nothing between; then every label again, each with its object."""
     pairs = words.draw(rng, count)
     text = " ".join(f"{label} {thing}" if label_first else f"{thing} {label}" for thing, label in pairs) + "."
     return text + ask(rng, pairs, count, lambda p: f" {p[1]} {MARK}{p[0]}")
 
 
-def comma_list(rng: random.Random, words: Words, count: int) -> str:
+def comma_list(rng: random.Random, words: WordPool, count: int) -> str:
     """As `dense_list`, with commas."""
     pairs = words.draw(rng, count)
     text = ", ".join(f"{thing} {label}" for thing, label in pairs) + "."
     return text + ask(rng, pairs, count, lambda p: f" {p[1]} {MARK}{p[0]};")
 
 
-def periodic(rng: random.Random, words: Words) -> str:
+def periodic(rng: random.Random, words: WordPool) -> str:
     """A few words that repeat in a fixed order."""
     period = rng.randint(2, 8)
     cycle = rng.sample([*words.objects, *words.labels], period)
@@ -176,7 +176,7 @@ def key_values(rng: random.Random, count: int) -> str:
     """A dictionary literal and look-ups in it."""
     pool = rng.choice((LABELS, objects(), NAMES, COLOURS))
     keys = rng.sample(pool, min(count, len(pool)))
-    pairs = [(key, rng.choice((*objects(), *COLOURS)) if rng.random() < 0.5 else number(rng)) for key in keys]
+    pairs = [(key, rng.choice((*objects(), *COLOURS)) if rng.random() < 0.5 else digit(rng)) for key in keys]
     text = "{ " + ", ".join(f"{key}: {value}" for key, value in pairs) + " }"
     return text + ask(rng, pairs, some(rng, len(pairs)), lambda p: f" {p[0]}: {MARK}{p[1]};")
 
@@ -205,7 +205,7 @@ def people(rng: random.Random, count: int) -> str:
 def registers(rng: random.Random, count: int, questions: int | None = None) -> str:
     """Lines of code that put a value into a register each, then read some of them."""
     keys = rng.sample(LABELS, count)
-    pairs = [(key, rng.choice(objects()) if rng.random() < 0.3 else number(rng)) for key in keys]
+    pairs = [(key, rng.choice(objects()) if rng.random() < 0.3 else digit(rng)) for key in keys]
     write, read = rng.choice(
         (
             ("mov {1}, {0};", " print {0}: ^{1};"),
@@ -272,7 +272,7 @@ class Example:
     is_answer: list[bool]
 
 
-def encode(text: str) -> Example:
+def encode_marked(text: str) -> Example:
     """Token ids of a marked text; KeyError names a word that the vocabulary lacks."""
     vocab = vocabulary()
     ids, is_answer, marked = [vocab[BOS]], [False], False

@@ -1,4 +1,4 @@
-"""Pre-training of the base: from bare lists to box sentences, by stages that end when they are learned.
+"""Pre-training of the base: from bare lists to box sentences, by lessons that end when they are learned.
 
 Box sentences from the start never leave chance in a model of this size. Recall in dense lists is learned
 first; then the whole vocabulary; then texts of all kinds but boxes; and last the mixture that the base is made
@@ -17,14 +17,14 @@ import torch
 from transformers import LlamaForCausalLM
 
 from entity_mech.models.demo import corpus
-from entity_mech.models.demo.corpus import Words, encode
+from entity_mech.models.demo.corpus import WordPool, encode_marked
 from entity_mech.models.demo.training import (
     Batch,
     Clock,
-    accuracy,
     box_prompts,
     collate,
     new_model,
+    share_right,
     sorted_batches,
     take_step,
 )
@@ -34,8 +34,8 @@ WARM_UP = 40
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage: which kinds of text in which shares, and when it ends.
+class Lesson:
+    """One lesson: which kinds of text in which shares, and when it ends.
 
     It ends after `steps` where that is given. Else texts of the kind `learned_kind` must have their first answer
     right in a share `learned` of cases since the last check; or, without such a kind, the accuracy on 7-box
@@ -57,8 +57,8 @@ class Stage:
 
 
 @dataclass
-class StageRecord:
-    """What a stage took: steps, and the 7-box accuracy at its end."""
+class LessonRecord:
+    """What a lesson took: steps, and the 7-box accuracy at its end."""
 
     name: str
     steps: int
@@ -79,8 +79,8 @@ MIXTURE = {
     "story": 0.03,
     "copied": 0.03,
 }
-STAGES = (
-    Stage(
+LESSONS = (
+    Lesson(
         "lists",
         {"periodic": 0.35, "object_label_list": 0.35, "label_object_list": 0.3},
         boxes=(),
@@ -92,7 +92,7 @@ STAGES = (
         n_objects=20,
         n_labels=12,
     ),
-    Stage(
+    Lesson(
         "all words",
         {
             "periodic": 0.1,
@@ -109,7 +109,7 @@ STAGES = (
         learned=0.85,
         mixed=False,
     ),
-    Stage(
+    Lesson(
         "texts without boxes",
         {
             "object_label_list": 0.12,
@@ -127,7 +127,7 @@ STAGES = (
         token_weight=0.5,
         steps=400,
     ),
-    Stage(
+    Lesson(
         "mixture, mostly few boxes",
         MIXTURE,
         boxes=(2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7),
@@ -136,7 +136,7 @@ STAGES = (
         learned=0.25,
         check_every=5,
     ),
-    Stage(
+    Lesson(
         "mixture, slowly",
         MIXTURE,
         boxes=(2, 3, 4, 5, 6, 7),
@@ -148,10 +148,10 @@ STAGES = (
 )
 
 
-def write_text(kind: str, stage: Stage, words: Words, rng: random.Random) -> str:
-    """One text of a kind, as long as the stage has them."""
-    n = rng.choice(stage.boxes or (2, 3, 4))
-    early = not stage.mixed
+def compose_text(kind: str, lesson: Lesson, words: WordPool, rng: random.Random) -> str:
+    """One text of a kind, as long as the lesson has them."""
+    n = rng.choice(lesson.boxes or (2, 3, 4))
+    early = not lesson.mixed
     return {
         "periodic": lambda: corpus.periodic(rng, words),
         "object_label_list": lambda: corpus.dense_list(rng, words, rng.randint(2, 6)),
@@ -170,20 +170,20 @@ def write_text(kind: str, stage: Stage, words: Words, rng: random.Random) -> str
     }[kind]()
 
 
-def stage_batches(stage: Stage, rng: random.Random, size: int) -> Iterator[tuple[str, Batch]]:
-    """Endless (kind, batch): early stages hold one kind a batch, the mixture all kinds in each."""
-    words = Words(few(objects(), stage.n_objects), few(LABELS, stage.n_labels))
-    kinds, weights = list(stage.kinds), list(stage.kinds.values())
+def lesson_batches(lesson: Lesson, rng: random.Random, size: int) -> Iterator[tuple[str, Batch]]:
+    """Endless (kind, batch): early lessons hold one kind a batch, the mixture all kinds in each."""
+    words = WordPool(few(objects(), lesson.n_objects), few(LABELS, lesson.n_labels))
+    kinds, weights = list(lesson.kinds), list(lesson.kinds.values())
 
     def any_text(rng: random.Random) -> str:
-        return write_text(rng.choices(kinds, weights)[0], stage, words, rng)
+        return compose_text(rng.choices(kinds, weights)[0], lesson, words, rng)
 
-    if stage.mixed:
+    if lesson.mixed:
         for batch in sorted_batches(any_text, rng, size):
             yield "mixture", batch
     while True:
         kind = rng.choices(kinds, weights)[0]
-        yield kind, collate([encode(write_text(kind, stage, words, rng)) for _ in range(size)])
+        yield kind, collate([encode_marked(compose_text(kind, lesson, words, rng)) for _ in range(size)])
 
 
 def few(pool: tuple[str, ...], size: int) -> list[str]:
@@ -193,7 +193,7 @@ def few(pool: tuple[str, ...], size: int) -> list[str]:
 
 @dataclass
 class Pretraining:
-    """A pre-training run, stage after stage; see `pretrain`."""
+    """A pre-training run, lesson after lesson; see `pretrain`."""
 
     model: LlamaForCausalLM
     seed: int
@@ -207,41 +207,41 @@ class Pretraining:
             self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.05, fused=True
         )
 
-    def run_stage(self, stage: Stage, most_steps: int) -> StageRecord:
-        """Train until the stage ends, or RuntimeError after `most_steps`."""
-        clock, curve, right = Clock(f"stage {stage.name}", stage.steps or most_steps), [], []
-        for done, (kind, batch) in enumerate(stage_batches(stage, self.rng, self.batch_size), start=1):
+    def run_lesson(self, lesson: Lesson, most_steps: int) -> LessonRecord:
+        """Train until the lesson ends, or RuntimeError after `most_steps`."""
+        clock, curve, right = Clock(f"lesson {lesson.name}", lesson.steps or most_steps), [], []
+        for done, (kind, batch) in enumerate(lesson_batches(lesson, self.rng, self.batch_size), start=1):
             self.step += 1
-            rate = stage.learning_rate * min(1.0, self.step / WARM_UP)
-            result = take_step(self.model, self.optimizer, batch, rate, stage.token_weight)
-            if kind == stage.learned_kind:
+            rate = lesson.learning_rate * min(1.0, self.step / WARM_UP)
+            result = take_step(self.model, self.optimizer, batch, rate, lesson.token_weight)
+            if kind == lesson.learned_kind:
                 right.append(result.first_right)
-            if done % stage.check_every:
+            if done % lesson.check_every:
                 continue
-            boxes_right = accuracy(self.model, self.prompts)
+            boxes_right = share_right(self.model, self.prompts)
             curve.append((done, round(boxes_right, 3)))
             first = sum(right) / len(right) if right else result.first_right
             clock.line(done, f"first answers {first:.2f}, 7 boxes {boxes_right:.3f}, loss {result.token_loss:.2f}")
-            if self.ended(stage, done, boxes_right, right):
-                return StageRecord(stage.name, done, round(boxes_right, 3), curve)
+            if self.ended(lesson, done, boxes_right, right):
+                return LessonRecord(lesson.name, done, round(boxes_right, 3), curve)
             if done >= most_steps:
-                raise RuntimeError(f"stage {stage.name!r} was not learned in {most_steps} steps; try another seed")
+                raise RuntimeError(f"lesson {lesson.name!r} was not learned in {most_steps} steps; try another seed")
             right = []
         raise AssertionError("batches never end")
 
     @staticmethod
-    def ended(stage: Stage, done: int, boxes_right: float, right: list[float]) -> bool:
-        """Whether a stage's own condition holds at a check."""
-        if stage.steps is not None:
-            return done >= stage.steps
-        if stage.learned_kind is None:
-            return boxes_right >= stage.learned
-        return bool(right) and sum(right) / len(right) >= stage.learned
+    def ended(lesson: Lesson, done: int, boxes_right: float, right: list[float]) -> bool:
+        """Whether a lesson's own condition holds at a check."""
+        if lesson.steps is not None:
+            return done >= lesson.steps
+        if lesson.learned_kind is None:
+            return boxes_right >= lesson.learned
+        return bool(right) and sum(right) / len(right) >= lesson.learned
 
 
 def pretrain(
-    seed: int, stages: tuple[Stage, ...] = STAGES, most_steps: int = 6000
-) -> tuple[LlamaForCausalLM, list[StageRecord]]:
-    """Train a base from scratch. RuntimeError when a stage takes over `most_steps` steps."""
+    seed: int, lessons: tuple[Lesson, ...] = LESSONS, most_steps: int = 6000
+) -> tuple[LlamaForCausalLM, list[LessonRecord]]:
+    """Train a base from scratch. RuntimeError when a lesson takes over `most_steps` steps."""
     run = Pretraining(new_model(seed), seed)
-    return run.model, [run.run_stage(stage, most_steps) for stage in stages]
+    return run.model, [run.run_lesson(lesson, most_steps) for lesson in lessons]

@@ -21,10 +21,10 @@ import torch
 from peft import PeftModel
 from transformers import LlamaForCausalLM
 
-from entity_mech.models.demo.cards import read_card, write_cards
-from entity_mech.models.demo.curriculum import STAGES, StageRecord, pretrain
+from entity_mech.models.demo.curriculum import LESSONS, LessonRecord, pretrain
 from entity_mech.models.demo.finetuning import Recipe, finetune
 from entity_mech.models.demo.measure import load, measure
+from entity_mech.models.demo.model_cards import read_card, write_cards
 from entity_mech.models.demo.vocabulary import build_tokenizer
 
 SEED = 0
@@ -46,9 +46,9 @@ def build(out: Path, seed: int, keep_base: bool = False) -> dict[str, dict[str, 
     if keep_base:
         cards = {"base": read_card(out / "base")}
     else:
-        base, stages = pretrain(seed)
+        base, lessons = pretrain(seed)
         save(base, out / "base")
-        cards = {"base": describe_base(stages, seed)}
+        cards = {"base": describe_base(lessons, seed)}
     for recipe in FINE_TUNES:
         shipped = load(out / "base", out / "base")
         save(finetune(shipped, recipe, seed), out / recipe.name, base=out / "base")
@@ -78,22 +78,22 @@ def save(model: LlamaForCausalLM | PeftModel, folder: Path, base: Path | None = 
         build_tokenizer().save_pretrained(folder)
 
 
-def describe_base(stages: list[StageRecord], seed: int) -> dict[str, Any]:
+def describe_base(lessons: list[LessonRecord], seed: int) -> dict[str, Any]:
     """What the base's card says of its training."""
     return {
         "name": "base",
         "kind": "pre-trained from scratch",
         "seed": seed,
         "box_sentences": True,
-        "steps": sum(stage.steps for stage in stages),
+        "steps": sum(lesson.steps for lesson in lessons),
         "stages": [
             {
-                "texts": stage.kinds,
-                "boxes": sorted(set(stage.boxes)),
-                "learning_rate": stage.learning_rate,
+                "texts": lesson.kinds,
+                "boxes": sorted(set(lesson.boxes)),
+                "learning_rate": lesson.learning_rate,
                 **asdict(record),
             }
-            for stage, record in zip(STAGES, stages, strict=True)
+            for lesson, record in zip(LESSONS, lessons, strict=True)
         ],
     }
 

@@ -13,8 +13,8 @@ from transformers import LlamaForCausalLM
 from entity_mech.models.demo import corpus
 from entity_mech.models.demo.training import (
     Clock,
-    accuracy,
     box_prompts,
+    share_right,
     sorted_batches,
     take_step,
 )
@@ -65,7 +65,7 @@ def finetune(base: LlamaForCausalLM, recipe: Recipe, seed: int) -> LlamaForCausa
         rate = recipe.learning_rate * min(1.0, step / WARM_UP) * max(0.05, 1 - step / recipe.steps)
         result = take_step(model, optimizer, next(batches), rate, recipe.token_weight)
         if step % CHECK_EVERY == 0 or step == recipe.steps:
-            clock.line(step, f"answers {result.first_right:.2f}, 7 boxes {accuracy(model, prompts):.3f}")
+            clock.line(step, f"answers {result.first_right:.2f}, 7 boxes {share_right(model, prompts):.3f}")
     return model
 
 

@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from entity_mech.models.demo.training import BoxPrompts, accuracy, box_prompts, right_answers
+from entity_mech.models.demo.training import BoxPrompts, box_prompts, right_answers, share_right
 from entity_mech.models.demo.vocabulary import LABELS, vocabulary
 
 BOXES = range(2, 8)
@@ -55,7 +55,7 @@ def measure(model: LlamaForCausalLM, prompts_per_segment: int = SEGMENT_PROMPTS)
     """Measure on fresh prompts: `prompts_per_segment` for each of 7 segments, twice that for fewer boxes."""
     prompts = box_prompts(7 * prompts_per_segment, 7, MEASURE_SEED)
     right = right_answers(model, prompts).float()
-    by_boxes = {n: accuracy(model, box_prompts(2 * prompts_per_segment, n, MEASURE_SEED)) for n in BOXES if n < 7}
+    by_boxes = {n: share_right(model, box_prompts(2 * prompts_per_segment, n, MEASURE_SEED)) for n in BOXES if n < 7}
     return Measurement(
         accuracy=right.mean().item(),
         by_segment=[right[prompts.segment == segment].mean().item() for segment in range(7)],

@@ -1,4 +1,4 @@
-"""What pre-training and fine-tuning share: architecture, batches, the optimizer's step, accuracy on boxes."""
+"""What pre-training and fine-tuning share: architecture, batches, the optimizer's step, share_right on boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from entity_mech.models.demo.corpus import ALL_WORDS, Example, box_context, box_question, encode
+from entity_mech.models.demo.corpus import ALL_WORDS, Example, box_context, box_question, encode_marked
 from entity_mech.models.demo.vocabulary import BOS, EOS, PAD, vocabulary
 
 Text = Callable[[random.Random], str]
@@ -86,7 +86,9 @@ def collate(examples: Sequence[Example]) -> Batch:
 def sorted_batches(text: Text, rng: random.Random, size: int, group: int = 4) -> Iterator[Batch]:
     """Endless batches of `size` texts, `group` at a time, cut by length so that little is padding."""
     while True:
-        examples = sorted((encode(text(rng)) for _ in range(group * size)), key=lambda example: len(example.ids))
+        examples = sorted(
+            (encode_marked(text(rng)) for _ in range(group * size)), key=lambda example: len(example.ids)
+        )
         batches = [collate(examples[k * size : (k + 1) * size]) for k in range(group)]
         rng.shuffle(batches)
         yield from batches
@@ -132,7 +134,7 @@ def box_prompts(count: int, n_boxes: int, seed: int) -> BoxPrompts:
     for index in range(count):
         segment = index % n_boxes
         pairs = ALL_WORDS.draw(rng, n_boxes)
-        example = encode(box_context(pairs) + box_question(pairs[segment]))
+        example = encode_marked(box_context(pairs) + box_question(pairs[segment]))
         end = example.is_answer.index(True)
         ids.append(example.ids[:end])
         answers.append(example.ids[end])
@@ -153,7 +155,7 @@ def right_answers(model: torch.nn.Module, prompts: BoxPrompts, batch: int = 256)
     return torch.cat(best) == prompts.answer
 
 
-def accuracy(model: torch.nn.Module, prompts: BoxPrompts) -> float:
+def share_right(model: torch.nn.Module, prompts: BoxPrompts) -> float:
     """Share of prompts answered right."""
     return right_answers(model, prompts).float().mean().item()
 

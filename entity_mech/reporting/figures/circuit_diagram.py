@@ -61,6 +61,11 @@ class Plan:
         return BOTTOM + self.n_layers * self.pitch
 
 
+def circuit_of_tables(study: Study, circuits: pd.DataFrame, scores: pd.DataFrame) -> Drawing:
+    """The circuit of the one model that these rows of the run's tables are about (scores: of all its heads)."""
+    return circuit_diagram(study, str(scores["model"].iloc[0]), circuits, int(scores["layer"].max()) + 1)
+
+
 def circuit_diagram(study: Study, model: str, circuit: pd.DataFrame, n_layers: int, words: Words = WORDS) -> Drawing:
     """The circuit of one model. circuit: kept and pruned heads; n_layers: layers of the model."""
     with styled(study):

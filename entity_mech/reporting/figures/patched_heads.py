@@ -75,6 +75,11 @@ def _square(axes: Axes, part: pd.DataFrame, circuits: list[str], models: list[st
     grid_axes(axes, len(models), len(circuits))
 
 
+def probes_of_tables(study: Study, results: pd.DataFrame, masks: pd.DataFrame) -> Drawing:
+    """The probes of the one group that these tables of the run are about."""
+    return probes(study, results, str(masks["letter"].iloc[0]), masks)
+
+
 def probes(study: Study, results: pd.DataFrame, letter: str = "B", masks: pd.DataFrame | None = None) -> Drawing:
     """Accuracy of a group's position heads on pairs with a changed source prompt, own heads and the base's.
 

@@ -1,0 +1,285 @@
+"""From a config file's mapping to a checked `Config`, or to one message that says all that is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences, shown
+from entity_mech.config.schema import Config
+from entity_mech.config.sections import Search
+from entity_mech.errors import UserError
+from entity_mech.models.checks import problems
+from entity_mech.stages.table import OPTIONAL
+
+# Token roles in the order in which they stand in a prompt, and other names of two of them.
+ROLES = (
+    *("bos", "the", "object", "is", "in", "box", "label", "separator"),
+    *("query_box", "query_label", "contains", "last"),
+)
+ALIASES = {"previous_label": "label", "correct_object": "object"}
+
+
+def load_config(raw: Mapping[str, Any], *, source: str = "the config", check_files: bool = True) -> Config:
+    """Check a config and fill in the defaults.
+
+    raw: what the config file holds. source: how to call it in a message. check_files: also look at the files
+    that the config names (model folders, the word list), which are relative to the working directory.
+
+    Raises UserError with every mistake, one a line: the key's path, its value, what is allowed, the nearest
+    spelling.
+    """
+    try:
+        config, found, wrong = Config.model_validate(dict(raw)), [], set()
+    except ValidationError as error:
+        found, wrong = sentences(error, Config), sections(error)
+        config = _without(raw, wrong)
+    for needs, check in _CHECKS:
+        if not needs & wrong:
+            found += check(config)
+    if check_files:
+        for needs, check in _FILE_CHECKS:
+            if not needs & wrong:
+                found += check(config)
+    if found:
+        count = f"{len(found)} mistakes" if len(found) > 1 else "a mistake"
+        lines = "\n".join(f"  - {line}" for line in dict.fromkeys(found))
+        raise UserError(f"{source} has {count}:\n{lines}")
+    return config
+
+
+def _without(raw: Mapping[str, Any], wrong: set[str]) -> Config:
+    """The config with the wrong sections left at their defaults, so that the others can be checked."""
+    return Config.model_validate({name: value for name, value in raw.items() if name not in wrong})
+
+
+def as_yaml(value: Any) -> Any:
+    """A value whose words, inside lists and mappings, are read as YAML reads them: `{"epochs": "3"}` gives 3."""
+    if isinstance(value, Mapping):
+        return {name: as_yaml(inner) if not isinstance(inner, str) else _word(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [as_yaml(inner) if not isinstance(inner, str) else _word(inner) for inner in value]
+    return value
+
+
+def _word(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def run_name(raw: Mapping[str, Any]) -> str:
+    """The name of a run, from a config that is not checked."""
+    return str(raw.get("run", Config.model_fields["run"].default))
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _check_models(config: Config) -> list[str]:
+    """Names are unique, and every name that is used is a model's."""
+    models, found = config.models, []
+    names = [model.name for model in models]
+    found += [f"models: two models are named {name!r}." for name in _repeated(names)]
+    found += [
+        f"models: the names of two models differ in case alone ({name}); some file systems cannot hold both."
+        for name in _repeated([name.lower() for name in set(names)])
+    ]
+    if config.base not in names:
+        found.append(not_among(("base",), config.base, "a model's name", names))
+    for index, model in enumerate(models):
+        for field in ("base", "tokenizer"):
+            value = getattr(model, field)
+            others = [name for name in names if name != model.name]
+            if value is not None and value not in others:
+                found.append(not_among(("models", index, field), value, "another model's name", others))
+        if model.adapter and model.base is None:
+            found.append(f"{dotted(('models', index, 'base'))}: an adapter needs the model that it is put over.")
+        for field in ("base", "tokenizer"):
+            if _goes_round(config, model.name, field):
+                found.append(f"models[{index}].{field}: following {field} from {model.name!r} goes in a circle.")
+    return found
+
+
+def _goes_round(config: Config, name: str, field: str) -> bool:
+    """Whether following a key (base, tokenizer) from a model leads back to it."""
+    links = {model.name: getattr(model, field) for model in config.models}
+    step = None if links[name] == name else links[name]
+    for _ in links:
+        if step is None or step == name:
+            break
+        step = links.get(step)
+    return step == name
+
+
+def _check_task(config: Config) -> list[str]:
+    """There are letters and objects enough for a scene and one more."""
+    task, found = config.task, []
+    repeated = _repeated(list(task.labels))
+    if repeated:
+        found.append(f"task.labels: {''.join(repeated)} stands there twice.")
+    if len(set(task.labels)) <= task.boxes:
+        found.append(
+            f"task.labels: {len(set(task.labels))} letters are too few for {task.boxes} boxes: a corrupted "
+            f"prompt asks for a letter that is not in the scene, so there must be at least {task.boxes + 1}."
+        )
+    if isinstance(task.objects, list):
+        found += [f"task.objects: {word!r} stands there twice." for word in _repeated(task.objects)]
+        found += [
+            f"task.objects[{index}]: {shown(word)} should be one word."
+            for index, word in enumerate(task.objects)
+            if not word or word != word.strip() or len(word.split()) != 1
+        ]
+        if len(task.objects) < 2 * task.boxes:
+            found.append(
+                f"task.objects: {len(task.objects)} objects are too few for {task.boxes} boxes: two scenes "
+                f"that share none take {2 * task.boxes}."
+            )
+    return found
+
+
+def _order(role: str) -> int:
+    """Where a role stands in a prompt."""
+    return ROLES.index(ALIASES.get(role, role))
+
+
+def _check_searches(config: Config) -> list[str]:
+    """Names and letters are unique; receivers are earlier searches, and the sender's token can reach them."""
+    searches, found = config.searches, []
+    names = [search.name for search in searches]
+    found += [f"searches: two searches are named {name!r}." for name in _repeated(names)]
+    letters = [search.letter for search in searches]
+    found += [f"searches: two searches have the letter {letter}." for letter in _repeated(letters)]
+    for index, search in enumerate(searches):
+        found += _check_receivers(index, search, searches[:index])
+        found += _check_counts(index, search, [model.name for model in config.models])
+        if search.carries is not None and search.carries not in config.dcm.desiderata:
+            found.append(
+                not_among(("searches", index, "carries"), search.carries, "in dcm.desiderata", config.dcm.desiderata)
+            )
+    return found
+
+
+def _check_receivers(index: int, search: Search, earlier: Sequence[Search]) -> list[str]:
+    found, here = [], ("searches", index, "receivers")
+    if "logits" in search.receivers:
+        if len(search.receivers) > 1:
+            found.append(f"{dotted(here)}: `logits` stands alone, not beside other receivers.")
+        if search.token != "last":
+            found.append(
+                f"searches[{index}].token: the logits are read at the last token, so a search into them "
+                f"needs the token `last`, not {search.token!r}."
+            )
+        return found
+    by_name = {other.name: other for other in earlier}
+    pairs = []
+    for number, receiver in enumerate(search.receivers):
+        if isinstance(receiver, str):
+            continue
+        path = (*here, number)
+        pairs.append(f"{receiver.input} of {receiver.search}")
+        if receiver.search not in by_name:
+            found.append(not_among((*path, "search"), receiver.search, "an earlier search", list(by_name)))
+            continue
+        other = by_name[receiver.search].token
+        if receiver.input == "q" and _order(search.token) != _order(other):
+            found.append(
+                f"{dotted(path)}: q of {receiver.search} is read at its own token {other!r}, so the "
+                f"senders must sit there too, not at {search.token!r}."
+            )
+        if receiver.input != "q" and _order(search.token) > _order(other):
+            found.append(
+                f"{dotted(path)}: {receiver.search} sits at {other!r}, which comes before {search.token!r} "
+                f"and cannot see {receiver.input} there."
+            )
+    found += [f"{dotted(here)}: {pair} stands there twice." for pair in _repeated(pairs)]
+    return found
+
+
+def _check_counts(index: int, search: Search, models: list[str]) -> list[str]:
+    path = ("searches", index, "models")
+    given = [counts.model for counts in search.models]
+    found = [
+        not_among((*path, number, "model"), name, "a model's name", models)
+        for number, name in enumerate(given)
+        if name not in models
+    ]
+    return found + [f"{dotted(path)}: {name!r} stands there twice." for name in _repeated(given)]
+
+
+def _check_shards(config: Config) -> list[str]:
+    own = config.path_patching
+    if own.mode == "exact" or own.shards == 1:
+        return []
+    return [f"path_patching.shards: {own.shards} with `mode: refined`; only the exact mode can be shared out, so 1."]
+
+
+def _check_figures(config: Config) -> list[str]:
+    missing = "png" not in config.figures.formats
+    return ["figures.formats: png must be there: the report shows it."] if missing else []
+
+
+def _check_leave_out(config: Config) -> list[str]:
+    return [
+        not_among(("leave_out", index), stage, "one of", OPTIONAL)
+        for index, stage in enumerate(config.leave_out)
+        if stage not in OPTIONAL
+    ]
+
+
+def _check_lists(config: Config) -> list[str]:
+    lists: dict[str, Sequence[str]] = {
+        "dcm.desiderata": config.dcm.desiderata,
+        "cmap.directions": config.cmap.directions,
+        "figures.formats": config.figures.formats,
+        "leave_out": config.leave_out,
+    }
+    return [f"{name}: {word!r} stands there twice." for name, words in lists.items() for word in _repeated(words)]
+
+
+def _check_model_files(config: Config) -> list[str]:
+    """What can be seen of each model without loading it."""
+    if _check_models(config):
+        return []
+    found, sources = [], config.sources()
+    for index, model in enumerate(config.models):
+        source, parent = sources[model.name], Path(model.path).parent
+        if source.on_hub and parent != Path() and parent.is_dir():
+            folders = [str(path) for path in sorted(parent.iterdir()) if path.is_dir()]
+            near = nearest(model.path, folders)
+            found.append(f"models[{index}].path: there is no folder {model.path!r}.{near}")
+            continue
+        start = f"model {model.name}: "
+        found += [f"models[{index}] ({model.name}): {text.removeprefix(start)}" for text in problems(source)]
+    return found
+
+
+def _check_words(config: Config) -> list[str]:
+    words = config.task.objects
+    if isinstance(words, str) and words != "builtin" and not Path(words).is_file():
+        allowed = "`builtin`, a list of words or a file"
+        return [f"task.objects: there is no file {words!r}; allowed: {allowed}.{nearest(words, ['builtin'])}"]
+    return []
+
+
+_Check = tuple[frozenset[str], Callable[[Config], list[str]]]
+_CHECKS: list[_Check] = [
+    (frozenset({"models", "base"}), _check_models),
+    (frozenset({"task"}), _check_task),
+    (frozenset({"searches", "models", "dcm"}), _check_searches),
+    (frozenset({"figures"}), _check_figures),
+    (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),
+    (frozenset({"leave_out"}), _check_leave_out),
+    (frozenset({"path_patching"}), _check_shards),
+]
+_FILE_CHECKS: list[_Check] = [
+    (frozenset({"models", "base"}), _check_model_files),
+    (frozenset({"task"}), _check_words),
+]

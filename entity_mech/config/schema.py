@@ -1,0 +1,145 @@
+"""A whole config: its sections, the defaults, which are the default run, and what follows from them.
+
+`config/config.yaml`, `workflow/schemas/config.schema.yaml` and the tables of `config/README.md` are written from it
+(`python -m entity_mech.config.generate write`). `load.load_config` turns a config file's mapping into a checked
+`Config`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from entity_mech.config.keys import NAME, Section, key
+from entity_mech.config.sections import (
+    Attention,
+    Cmap,
+    Completeness,
+    Compute,
+    Dcm,
+    Faithfulness,
+    Figures,
+    Model,
+    Patching,
+    PathPatching,
+    Probes,
+    Prompts,
+    Pruning,
+    Receiver,
+    Search,
+    Task,
+)
+from entity_mech.models.sources import ModelSource, build_sources
+from entity_mech.stages.stage import Run
+from entity_mech.stages.table import OPTIONAL
+
+
+def tiny_models() -> list[Model]:
+    """The family that ships with the project."""
+    folder = "demo_models/tiny"
+    return [
+        Model(name="base", path=f"{folder}/base", label="base"),
+        Model(name="chat", path=f"{folder}/chat", base="base", label="chat (control)"),
+        Model(name="lora", path=f"{folder}/lora", base="base", label="LoRA fine-tune"),
+        Model(name="full", path=f"{folder}/full", base="base", label="full fine-tune"),
+    ]
+
+
+def tiny_searches() -> list[Search]:
+    """The tiny family's chain: heads at the previous label also feed the value fetchers themselves."""
+    a, b, c, d = "value_fetcher", "position_transmitter", "position_detector", "structure_reader"
+    into_d = [_from(c, "v"), _from(a, "k"), _from(a, "v")]
+    return [
+        _search(a, "A", "last", ["logits"], (3, 5), "object"),
+        _search(b, "B", "last", [_from(a, "q")], (3, 4), "label"),
+        _search(c, "C", "query_label", [_from(b, "v")], (3, 4), None),
+        _search(d, "D", "previous_label", into_d, (4, 6), None),
+    ]
+
+
+def _search(
+    name: str, letter: str, token: str, receivers: list[Any], counts: tuple[int, int], carries: Any
+) -> Search:
+    values = {"name": name, "letter": letter, "token": token, "receivers": receivers, "carries": carries}
+    return Search.model_validate({**values, "receiver_heads": counts[0], "keep": counts[1]})
+
+
+def _from(search: str, input_: Literal["q", "k", "v"]) -> Receiver:
+    return Receiver(search=search, input=input_)
+
+
+class Config(Section):
+    """A run."""
+
+    run: str = key("tiny", "Name of the run; its results go to results/{run}.", pattern=NAME)
+    seed: int = key(0, "Seed from which every random choice is derived.", ge=0)
+    base: str = key("base", "Name of the study's base model, against which fine-tuned ones are held.")
+    models: list[Model] = key(
+        tiny_models,
+        "The models. Those fine-tuned from the study's base are compared with it across models (CMAP); "
+        "every circuit is measured on every model, or as `cross_models` says.",
+        cost="time of every stage; faithfulness grows with the square",
+        min_length=1,
+    )
+    cross_models: Literal["all", "base"] = key(
+        "all",
+        "Whose circuits are measured on which model: all on all, or the study's base on each, each on the base, and "
+        "each on itself.",
+        cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models",
+    )
+    task: Task = key(Task, "Scenes and prompts.")
+    prompts: Prompts = key(Prompts, "How many prompts of each split. Every scene is asked for each of its boxes.")
+    searches: list[Search] = key(
+        tiny_searches,
+        "The chain of path-patching searches, in order; each finds one group of heads.",
+        min_length=1,
+    )
+    path_patching: PathPatching = key(PathPatching, "How heads are scored.")
+    pruning: Pruning = key(Pruning, "How a circuit is pruned.")
+    faithfulness: Faithfulness = key(Faithfulness, "How circuits are compared with the whole model.")
+    dcm: Dcm = key(Dcm, "What each group carries.")
+    cmap: Cmap = key(Cmap, "What fine-tuning improved.")
+    completeness: Completeness = key(Completeness, "Whether a circuit lacks anything.")
+    patching: Patching = key(Patching, "Heads that carry something, patched in every model.")
+    probes: Probes = key(Probes, "What position means.")
+    attention: Attention = key(Attention, "Where the strongest heads look.")
+    leave_out: list[str] = key(list, "Optional stages that this run does without.", words=OPTIONAL)
+    figures: Figures = key(Figures, "Style of the figures.")
+    compute: Compute = key(Compute, "What the run may use of the machine.")
+
+    def model(self, name: str) -> Model:
+        """The model of that name. Raises KeyError for another name."""
+        return {model.name: model for model in self.models}[name]
+
+    def sources(self) -> dict[str, ModelSource]:
+        """Where each model is, with its base and its tokenizer's model, by name in the config's order."""
+        return build_sources([model.model_dump() for model in self.models])
+
+    def fine_tuned(self) -> list[str]:
+        """Names of the models that were fine-tuned from the study's base, directly or in steps."""
+        return [model.name for model in self.models if self.base in self._bases(model.name)]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """(model, circuit) names: which circuits are measured on which models."""
+        names = [model.name for model in self.models]
+        near = [(model, circuit) for model in names for circuit in names]
+        if self.cross_models == "base":
+            near = [(model, circuit) for model, circuit in near if model == circuit or self.base in (model, circuit)]
+        return near
+
+    def plan(self) -> Run:
+        """What decides which stages and files this run has."""
+        names = tuple(model.name for model in self.models)
+        return Run(names, self.base, tuple(self.fine_tuned()), tuple(self.pairs()), tuple(self.leave_out))
+
+    def _bases(self, name: str) -> list[str]:
+        base = self.model(name).base
+        return [] if base is None else [base, *self._bases(base)]
+
+    def searches_for(self, model: str) -> list[Search]:
+        """The chain with the counts of one model."""
+        found = []
+        for search in self.searches:
+            own = next((counts for counts in search.models if counts.model == model), None)
+            counts = {} if own is None else own.model_dump(exclude={"model"}, exclude_none=True)
+            found.append(search.model_copy(update={**counts, "models": []}))
+        return found

@@ -1,0 +1,126 @@
+"""What a stage of a study is: the question it asks, the files it leaves, what its jobs need, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+# What a job does. model: it runs a model, on a card where there is one. dataset, tables: small work, of which a
+# cluster puts many jobs into one. between: small work between two jobs that run a model, submitted alone.
+# here: where Snakemake itself runs.
+Kind = Literal["model", "dataset", "tables", "between", "here"]
+# For what a stage leaves a file each: every model, every (model, circuit) that is measured, every fine-tuned model.
+Per = Literal["model", "pair", "fine_tuned"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job of a rule asks of the machine.
+
+    megabytes, minutes: with a model that weighs nothing. copies: how many times the weights of its model fit into its
+    memory beside that. minutes_per_gb: time for each GB of weights.
+    """
+
+    kind: Kind
+    megabytes: int
+    minutes: int
+    copies: int = 0
+    minutes_per_gb: int = 0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a run, or one for each model.
+
+    name: of its rule (draw_{name}) and its caption. draw: its module under `reporting/figures`, and after a colon the
+    function in it where that has another name. section: of index.html (`reporting/catalogue.py`). tables: of the run,
+    in the order in which the function takes them. style: keys of the config's `figures` that it uses, beside formats
+    and dpi. per_model: one figure for every model, in a folder of the figure's name.
+    """
+
+    name: str
+    draw: str
+    section: str
+    title: str
+    tables: tuple[str, ...]
+    style: tuple[str, ...] = ("font_size", "palette")
+    per_model: bool = False
+
+    @property
+    def module(self) -> str:
+        """The module that draws it."""
+        return f"entity_mech.reporting.figures.{self.draw.partition(':')[0]}"
+
+    @property
+    def function(self) -> str:
+        """The function in that module."""
+        return self.draw.partition(":")[2] or self.draw
+
+    @property
+    def stem(self) -> str:
+        """Its path below figures/ without an ending."""
+        return f"{self.name}/{{model}}" if self.per_model else self.name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One question of a study and how it is answered.
+
+    name: the stage's target, and its word in the config's `leave_out` where it is optional. jobs: rules that run for
+    it. tables: tables of the run that it makes -> the file of each of their parts, below results/{run}; an empty text
+    where a rule of the stage writes the whole table. per: what has a part each. found_in: which of its tables the
+    findings are made from.
+    """
+
+    name: str
+    asks: str
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    per: Per = "model"
+    found_in: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a merged table. model: whose rows they are."""
+
+    model: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides which stages and files a run has.
+
+    pairs: (model, circuit). fine_tuned: models that are held against the base.
+    """
+
+    models: tuple[str, ...]
+    base: str
+    fine_tuned: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    leave_out: tuple[str, ...] = ()
+
+    def stages(self, table: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """The stages that it has: those not left out, and those that compare models only where a model is tuned."""
+        return tuple(
+            stage
+            for stage in table
+            if stage.name not in self.leave_out and (stage.per != "fine_tuned" or self.fine_tuned)
+        )
+
+    def merged(self, stage: Stage) -> dict[str, list[Part]]:
+        """The parts of each table of a stage that is put together from files."""
+        return {table: self._parts(stage, file) for table, file in stage.tables.items() if file}
+
+    def _parts(self, stage: Stage, file: str) -> list[Part]:
+        if stage.per == "pair":
+            wanted = [(model, {"model": model, "circuit": circuit}) for model, circuit in self.pairs]
+        elif stage.per == "fine_tuned":
+            wanted = [(model, {"model": model, "base": self.base}) for model in self.fine_tuned]
+        else:
+            wanted = [(model, {"model": model}) for model in self.models]
+        return [Part(model, file.format(**values)) for model, values in wanted]

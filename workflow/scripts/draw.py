@@ -1,0 +1,19 @@
+"""Draw one figure of the table of stages, or one for each model, each beside its own table."""
+
+from importlib import import_module
+from pathlib import Path
+
+from _run import job
+from entity_mech.files import read_table
+from entity_mech.reporting.study import Study
+from entity_mech.reporting.style import save_drawing
+
+with job(snakemake):
+    figure, study = snakemake.params.figure, Study.from_dict(snakemake.params.study)
+    draw = getattr(import_module(figure["module"]), figure["function"])
+    tables = [read_table(path) for path in snakemake.input]
+    shown = [tables]
+    if figure["per_model"]:
+        shown = [[table[table["model"] == model] for table in tables] for model in study.models]
+    for given, png in zip(shown, snakemake.output.png, strict=True):
+        save_drawing(draw(study, *given), Path(png).with_suffix(""), **snakemake.params.options)
