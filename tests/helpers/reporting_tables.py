@@ -49,7 +49,8 @@ def path_patching(
         parts.append(
             pd.DataFrame(
                 {
-                    "model": study.base, "search": group.name, "letter": group.letter, "token": group.token, "layer": layer, "head": head,
+                    "model": study.base, "search": group.name,
+                    "letter": group.letter, "token": group.token, "layer": layer, "head": head,
                     "score": score, "median": score * 0.9, "share_down": 0.5, "logit_change": score * 3,
                     "null_score": rng.normal(0, 0.01, len(layer)), "exact": True, "n": n,
                     "receiver": rank < max(1, kept[group.letter] // 2),
