@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from entity_mech.files import write_text
-from entity_mech.reporting.render import plain
+from entity_mech.reporting.render import fill_in
 
 # Parts of several captions, by the name under which they stand there.
 SHARED = {
@@ -165,7 +165,7 @@ def _trimmed(text: str) -> str:
 
 def caption(name: str, config: Mapping[str, Any]) -> str:
     """The caption of a family of figures, for this config (with all its defaults)."""
-    return _one_line(plain(template(name), config=config))
+    return _one_line(fill_in(template(name), config=config))
 
 
 def report_template(name: str) -> str:

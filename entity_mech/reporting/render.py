@@ -27,6 +27,6 @@ def page(template: str, **values: object) -> str:
     return _pages().get_template(template).render(**values)
 
 
-def plain(template: str, **values: object) -> str:
+def fill_in(template: str, **values: object) -> str:
     """Text with Jinja's marks filled in, as plain text: a caption."""
     return Environment(autoescape=False, undefined=StrictUndefined).from_string(template).render(**values)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import tests.helpers.reporting_stage_tables as more
+import tests.helpers.reporting_tables as tables
 from entity_mech.reporting.figures.accuracy import accuracy
 from entity_mech.reporting.figures.attention import attention
 from entity_mech.reporting.figures.circuit_diagram import circuit_diagram
@@ -19,8 +21,6 @@ from entity_mech.reporting.figures.score_maps import score_maps
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import Drawing
 from entity_mech.reporting.tables import circuit_table
-from tests.helpers import reporting_stage_tables as more
-from tests.helpers import reporting_tables as tables
 
 LARGE = {"A": 80, "B": 30, "C": 50, "D": 40}
 NAMES = (

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+import tests.helpers.reporting_tables as tables
 from entity_mech.files import read_table
 from entity_mech.reporting.catalogue import FAMILIES
 from entity_mech.reporting.figures.accuracy import accuracy
@@ -15,7 +16,6 @@ from entity_mech.reporting.figures.role_map import members
 from entity_mech.reporting.figures.score_maps import score_maps
 from entity_mech.reporting.style import save_drawing, short_name, wrap_name
 from entity_mech.reporting.tables import circuit_table, cmap_table, faithfulness_table
-from tests.helpers import reporting_tables as tables
 from tests.helpers.figure_text import cut_off, overlaps, placed_texts
 from tests.helpers.reporting_figures import LARGE, NAMES, gallery
 from tests.helpers.reporting_study import PAPER, make_study

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tests.helpers.reporting_stage_tables as more
+import tests.helpers.reporting_tables as tables
 from entity_mech.methods.cmap import CmapOptions, cmap_parts, run_cmap
 from entity_mech.methods.intervals import difference_interval, mean_interval
 from entity_mech.reporting.findings.estimate import Estimate, estimate, minus, over
@@ -14,8 +16,6 @@ from entity_mech.reporting.findings.page import find, findings_markdown, summary
 from entity_mech.reporting.published import published
 from entity_mech.reporting.tables import first
 from entity_mech.task.seeds import seed_for
-from tests.helpers import reporting_stage_tables as more
-from tests.helpers import reporting_tables as tables
 from tests.helpers.cmap_sides import CIRCUIT, PROMPTS, SELECTED, side
 from tests.helpers.reporting_study import PAPER as PAPER_MODELS
 from tests.helpers.reporting_study import make_study

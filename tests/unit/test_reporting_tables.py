@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+import tests.helpers.reporting_stage_tables as more
+import tests.helpers.reporting_tables as tables
 from entity_mech.stages.table import STAGES
-from tests.helpers import reporting_stage_tables as more
-from tests.helpers import reporting_tables as tables
 from tests.helpers.reporting_columns import COLUMNS, as_written
 from tests.helpers.reporting_study import make_study
 
