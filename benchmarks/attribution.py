@@ -28,15 +28,11 @@ from entity_mech.engine.load import load_checked  # noqa: E402
 from entity_mech.engine.ops import logits, mlp, split_qkv  # noqa: E402
 from entity_mech.engine.receivers import Receivers  # noqa: E402
 from entity_mech.engine.store import StoredHeads, read_head_outputs  # noqa: E402
-from entity_mech.methods.path_patching import (  # noqa: E402
-    answered_rightly,
-    ranking,
-    receivers_of,
-    score_table,
-    search_effects,
-)
+from entity_mech.methods.behaviour import behaviour  # noqa: E402
+from entity_mech.methods.head_scores import ranking, score_table  # noqa: E402
+from entity_mech.methods.path_patching import Chain, ScoredPrompts, receivers_of  # noqa: E402
 from entity_mech.methods.refined_search import RefinedOptions, refined_effects  # noqa: E402
-from entity_mech.methods.searches import PathSearch  # noqa: E402
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch  # noqa: E402
 from entity_mech.models.decoder import Decoder  # noqa: E402
 from entity_mech.task.tokens import TokenizedPrompts, read_prompts  # noqa: E402
 
@@ -95,7 +91,9 @@ def compare(study: Study, search: PathSearch, receivers: Receivers | None) -> tu
     seconds: dict[str, float] = {}
 
     def exact() -> None:
-        effects = search_effects(*args, search, receivers, ("corrupted",), len(study.rows), 65536, study.rows)
+        scored = ScoredPrompts(study.prompts, study.outputs, study.rows)
+        options = PathPatchingOptions(null=False, batch_size=len(study.rows), max_rows=65536)
+        effects = Chain(decoder, scored, options).effects(search, receivers)
         tables["exact"] = score_table(search, effects, n_heads)
         found["exact"] = effects["corrupted"].relative.mean(1)
 
@@ -148,7 +146,7 @@ def measure_run(run: Path) -> pd.DataFrame:
         tokens = next((run / "dataset" / "tokens").glob("*/discovery.h5"))
         prompts = read_prompts(tokens, "clean")
         with h5py.File(folder / "activations" / "discovery.h5") as file:
-            right = np.flatnonzero(answered_rightly(decoder, prompts, 64))
+            right = np.flatnonzero(behaviour(decoder, prompts, 64)["correct"])
             study = Study(decoder, prompts, read_head_outputs(file["corrupted"]), right)
             done: dict[str, pd.DataFrame] = {}
             for one in config["searches"]:

@@ -18,7 +18,7 @@ from entity_mech.engine.store import StoredHeads
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, heads_at, patched_predictions
-from entity_mech.methods.path_patching import run_chain
+from entity_mech.methods.path_patching import Chain, ScoredPrompts, run_chain
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from tests.helpers.box_prompts import box_pairs, box_prompts
 
@@ -53,7 +53,8 @@ def path_patching(shape: Shape, n: int) -> Work:
 
     options = PathPatchingOptions(null=False, max_rows=4096)
     assert path_patching_batch(setting.decoder, prompts.ids.shape[1]) < n
-    return lambda: run_chain(setting.decoder, prompts, outputs, SEARCHES, options)
+    scored = ScoredPrompts(prompts, outputs, np.arange(n))
+    return lambda: run_chain(Chain(setting.decoder, scored, options), SEARCHES)
 
 
 def circuits(shape: Shape, n: int) -> Work:

@@ -1,4 +1,4 @@
-"""Exact runs of many circuits at once (method, section 5; paper, sections 3 and 4).
+"""Exact runs of many circuits at once (method, section 5; paper, section 4).
 
 Role tokens are run: there a circuit's heads give what they compute and the others their means. All other tokens
 are a background that does not depend on the circuit. Of the role tokens' streams only the states that differ

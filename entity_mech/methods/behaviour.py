@@ -1,4 +1,4 @@
-"""How well a model tracks entities (method, section 2; paper, section 2.2)."""
+"""How well a model tracks entities (method, section 2; paper, section 3)."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Choosing a circuit's candidates from path-patching scores (method, section 5; paper, section 3.1)."""
+"""Choosing a circuit's candidates from path-patching scores (method, section 5; paper, section 4)."""
 
 from __future__ import annotations
 
@@ -54,12 +54,13 @@ def resolve_knee(
     model: str,
     scores: DataFrame,
     keep: Mapping[str, int | str],
-    accuracy: Callable[[list[Circuit]], np.ndarray],
+    accuracy: Callable[[list[Circuit]], np.ndarray] | None = None,
 ) -> dict[str, int]:
     """Numbers of heads to keep, with `knee` resolved.
 
     All searches that say `knee` get the same k: the smallest whose circuit reaches 95% of the accuracy at the
-    largest k (as many as there are negative scores, at most 64). accuracy: of circuits, on the pruning split.
+    largest k (as many as there are negative scores, at most 64). accuracy: of circuits, on the pruning split;
+    needed where a search says `knee`.
     """
     negative = {str(name): len(ranked(table)) for name, table in scores.groupby("search", sort=False)}
     most = min(KNEE_MOST, max((negative[name] for name, k in keep.items() if k == KNEE), default=0))
@@ -69,6 +70,8 @@ def resolve_knee(
 
     if not most:
         return counts(0)
+    if accuracy is None:
+        raise ValueError("keep: knee needs the accuracy of circuits")
     reached = accuracy([choose_circuit(model, scores, counts(k)) for k in range(1, most + 1)])
     return counts(1 + knee(reached))
 

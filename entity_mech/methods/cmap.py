@@ -1,4 +1,4 @@
-"""What fine-tuning improved: cross-model activation patching of head outputs (method, 8; paper, section 5)."""
+"""What fine-tuning improved: cross-model activation patching (method, section 8; paper, section 6)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which input of a group fine-tuning improved: q, k and v patched across models (method, section 8; paper, 5.2).
+"""Which input of a group fine-tuning improved: q, k, v across models (method, section 8; paper, section 6).
 
 q is patched at the group's token, the prompt's last; k and v at every position before it, for the key/value heads
 that the group's heads read: like every head that shares them, they then see the donor's. All other positions

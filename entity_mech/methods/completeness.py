@@ -1,4 +1,4 @@
-"""Is anything missing from a circuit? (method, section 6; paper, section 3.3)
+"""Is anything missing from a circuit? (method, section 6; paper, section 4)
 
 A complete circuit C behaves as the model does when the same heads K are removed from both: |F(C - K) - F(M - K)|
 is small. M - K is the intact model with only K's heads mean-ablated, at their tokens.

@@ -1,4 +1,4 @@
-"""What a group of heads carries: desiderata-based component masking (method, section 7; paper, section 4.1)."""
+"""What a group of heads carries: desiderata-based component masking (method, section 7; paper, section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

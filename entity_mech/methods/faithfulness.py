@@ -1,4 +1,4 @@
-"""How much of a model's accuracy a circuit carries (method, section 6; paper, section 3.3)."""
+"""How much of a model's accuracy a circuit carries (method, section 6; paper, section 4)."""
 
 from collections import Counter
 

@@ -23,7 +23,7 @@ from entity_mech.task.seeds import generator
 from entity_mech.task.tokens import TokenizedPrompts
 
 RANDOM = "random"
-# The paper's pairs (figure 5) and a random token before each source as a control.
+# The paper's pairs (in its appendix) and a random token before each source as a control.
 PAPER_PAIRS = (
     ("last", "correct_object"),
     ("last", "query_label"),

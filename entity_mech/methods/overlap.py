@@ -1,4 +1,4 @@
-"""How alike two models' circuits and score maps are (method, section 6; paper, section 4.1)."""
+"""How alike two models' circuits and score maps are (method, section 6; paper, section 4)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The chain of path-patching searches (method, section 4; paper, section 3.1)."""
+"""The chain of path-patching searches (method, section 4; paper, section 4)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +9,12 @@ import torch
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.memory import path_patching_batch
-from entity_mech.engine.ops import predictions
 from entity_mech.engine.partial import NOTHING, Arrays, Partial
 from entity_mech.engine.path_patching import KEPT, clean_answer, patched_answers
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
 from entity_mech.methods.candidates import KNEE, KNEE_MOST
+from entity_mech.methods.head_scores import Effects, score_table
 from entity_mech.methods.refined_search import HeadOutputs, refined_effects
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
@@ -21,24 +22,17 @@ from entity_mech.progress import log, track
 from entity_mech.task.tokens import TokenizedPrompts
 
 
-@dataclass
-class Effects:
-    """Per sender and prompt: relative change of the answer's probability, and change of its logit."""
+@dataclass(frozen=True)
+class ScoredPrompts:
+    """What a chain scores heads on.
 
-    relative: np.ndarray  # [sender, prompt]
-    logit: np.ndarray
-    exact: np.ndarray | None = None  # bool [sender]; None: all were run exactly
+    prompts: clean ones. outputs: head outputs of their corrupted (and null) partners at the same role of their own.
+    rows: places of the prompts that count.
+    """
 
-
-def answered_rightly(decoder: Decoder, prompts: TokenizedPrompts, batch_size: int) -> np.ndarray:
-    """Which prompts the model answers correctly, bool [prompt]."""
-    right = []
-    for rows in _batches(len(prompts), batch_size):
-        part = prompts.rows(rows)
-        clean = run_clean(decoder, to_ids(decoder, part.ids), keep=())
-        best = predictions(decoder, clean.last(to_ids(decoder, part.length)))
-        right.append(best.cpu().numpy() == part.answer)
-    return np.concatenate(right)
+    prompts: TokenizedPrompts
+    outputs: HeadOutputs
+    rows: np.ndarray
 
 
 def _batches(n: int, size: int) -> list[np.ndarray]:
@@ -62,109 +56,108 @@ class CleanRuns:
         return run
 
 
-def search_effects(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
-    search: PathSearch,
-    receivers: Receivers | None,
-    kinds: tuple[str, ...],
-    batch_size: int,
-    max_rows: int,
-    rows: np.ndarray | None = None,
-    runs: CleanRuns | None = None,
-    partial: Partial = NOTHING,
-    layers: list[int] | None = None,
-) -> dict[str, Effects]:
-    """Effects of every head at the search's token for each kind of source, over the given prompt rows.
+class Chain:
+    """Searches of one model on the same prompts, with the clean runs that they share.
 
     partial: batches that an earlier, killed job did; those done here are put there. layers: senders' layers
-    (ascending) when not all heads are asked for.
+    (ascending) when not all heads are asked for. Raises UserError when there is no prompt to score heads on.
     """
-    runs = runs or CleanRuns(decoder, prompts, single=False)
-    chosen = np.arange(len(prompts)) if rows is None else rows
-    parts: list[Arrays] = []
-    batches = _batches(len(chosen), batch_size)
-    for index in track(batches, len(batches), f"{search.name}: prompt batches of {batch_size}"):
-        name, these = f"{search.name} {index[0]}", chosen[index]
-        found = partial.get(name)
-        if found is None or not np.array_equal(found["rows"], these):
-            found = {
-                "rows": these,
-                **_batch_effects(decoder, prompts, outputs, search, receivers, kinds, these, max_rows, runs, layers),
-            }
-            partial.put(name, found)
-        parts.append(found)
-    return {
-        kind: Effects(
-            *(np.concatenate([part[f"{kind} {side}"] for part in parts], 1) for side in ("relative", "logit"))
-        )
-        for kind in kinds
-    }
 
+    def __init__(
+        self,
+        decoder: Decoder,
+        scored: ScoredPrompts,
+        options: PathPatchingOptions,
+        partial: Partial = NOTHING,
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        self.decoder, self.scored, self.options, self.partial = decoder, scored, options, partial
+        self.layers = None if layers is None else list(layers)
+        if not len(scored.rows):
+            raise UserError(
+                f"{decoder.name}: it answers no discovery prompt correctly; use path_patching.prompts: all"
+            )
+        self.batch = self._batch_size()
+        self.runs = CleanRuns(decoder, scored.prompts, single=len(scored.rows) <= self.batch)
 
-def _batch_effects(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
-    search: PathSearch,
-    receivers: Receivers | None,
-    kinds: tuple[str, ...],
-    rows: np.ndarray,
-    max_rows: int,
-    runs: CleanRuns,
-    layers: list[int] | None,
-) -> Arrays:
-    """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
-    part = prompts.rows(rows)
-    length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
-    pos = to_ids(decoder, part.roles[search.token])
-    clean = runs.of(rows)
-    p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
-    found: Arrays = {}
-    for kind in kinds:
-        z = torch.as_tensor(outputs(kind, search.token, rows), device=decoder.device)
-        p, logit = patched_answers(decoder, clean, length, answer, pos, z, receivers, max_rows, layers)
-        found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
-        found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
-    return found
+    def _batch_size(self) -> int:
+        """Prompts at a time: as configured, as a killed job began, or from free memory."""
+        prompts, given = self.scored.prompts, self.options.batch_size
+        batch = min(given or path_patching_batch(self.decoder, prompts.ids.shape[1]), len(prompts))
+        if (before := self.partial.get("batch")) is not None and given is None:
+            batch = int(before["size"].item())
+        self.partial.put("batch", {"size": np.array([batch])})
+        return batch
 
-
-def score_table(search: PathSearch, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
-    """One row a head: mean, median, share of prompts with a drop, mean logit change, the null's mean, and n.
-
-    `exact` is false only in refined mode, for heads whose numbers are first-order. n: prompts that were scored.
-    """
-    main = effects["corrupted"]
-    sender = np.arange(len(main.relative))
-    null = effects["null"].relative.mean(1) if "null" in effects else np.full(len(sender), np.nan)
-    table = pd.DataFrame(
-        {
-            "search": search.name,
-            "letter": search.letter,
-            "token": search.token,
-            "layer": sender // n_heads,
-            "head": sender % n_heads,
-            "score": main.relative.mean(1),
-            "median": np.median(main.relative, 1),
-            "share_down": (main.relative < 0).mean(1),
-            "logit_change": main.logit.mean(1),
-            "null_score": null,
-            "exact": True if main.exact is None else main.exact,
+    def effects(self, search: PathSearch, receivers: Receivers | None) -> dict[str, Effects]:
+        """Effects of heads at a search's token for each kind of source."""
+        if self.options.refined is not None and receivers is not None and any(receivers.layers):
+            name = f"{search.name} refined"
+            kept = self.partial.get(name)
+            if kept is None:
+                kept = self._refined(search, receivers)
+                self.partial.put(name, kept)
+            return {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
+        kinds = ("corrupted", "null") if self.options.null else ("corrupted",)
+        parts: list[Arrays] = []
+        batches = _batches(len(self.scored.rows), self.batch)
+        for index in track(batches, len(batches), f"{search.name}: prompt batches of {self.batch}"):
+            name, rows = f"{search.name} {index[0]}", self.scored.rows[index]
+            found = self.partial.get(name)
+            if found is None or not np.array_equal(found["rows"], rows):
+                found = {"rows": rows, **self._of_batch(search, receivers, kinds, rows)}
+                self.partial.put(name, found)
+            parts.append(found)
+        return {
+            kind: Effects(
+                *(np.concatenate([part[f"{kind} {side}"] for part in parts], 1) for side in ("relative", "logit"))
+            )
+            for kind in kinds
         }
-    )
-    ranked = ranking(table)
-    table["receiver"] = table.index.isin(ranked[: search.receiver_heads])
-    kept = len(ranked) if search.keep == "knee" else int(search.keep)
-    table["candidate"] = table.index.isin(ranked[:kept])
-    table["n"] = main.relative.shape[1]
-    return table
 
+    def _of_batch(
+        self, search: PathSearch, receivers: Receivers | None, kinds: Sequence[str], rows: np.ndarray
+    ) -> Arrays:
+        """One batch of a search: "corrupted relative" and the like, each [sender, prompt]."""
+        decoder, part = self.decoder, self.scored.prompts.rows(rows)
+        length, answer = to_ids(decoder, part.length), to_ids(decoder, part.answer)
+        pos = to_ids(decoder, part.roles[search.token])
+        clean = self.runs.of(rows)
+        p_clean, logit_clean = clean_answer(decoder, clean, length, answer)
+        found: Arrays = {}
+        for kind in kinds:
+            z = torch.as_tensor(self.scored.outputs(kind, search.token, rows), device=decoder.device)
+            p, logit = patched_answers(
+                decoder, clean, length, answer, pos, z, receivers, self.options.max_rows, self.layers
+            )
+            found[f"{kind} relative"] = ((p - p_clean) / p_clean).cpu().numpy().astype(np.float64)
+            found[f"{kind} logit"] = (logit - logit_clean).cpu().numpy().astype(np.float64)
+        return found
 
-def ranking(table: pd.DataFrame) -> list[int]:
-    """Row labels of one search's heads, most negative score first; a head not below 0 is never chosen."""
-    below = table[table["score"] < 0]
-    return below.sort_values(["score", "layer", "head"]).index.tolist()
+    def _refined(self, search: PathSearch, receivers: Receivers) -> Arrays:
+        """A refined search's effects; the log says how far first-order scores were off where both are known."""
+        options, scored = self.options, self.scored
+        assert options.refined is not None
+        k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
+        limits = (k, scored.rows, self.batch, options.max_rows, options.refined)
+        found = refined_effects(
+            self.decoder,
+            scored.prompts,
+            scored.outputs,
+            search.token,
+            receivers,
+            *limits,
+            clean_of=self.runs.of,
+        )
+        senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * self.decoder.shape.n_heads])}
+        senders["random sample"] = found.sample
+        for name, which in senders.items():
+            error = np.abs(found.errors(which))
+            log(
+                f"{search.name}: first-order error on {len(which)} {name}: "
+                f"mean {error.mean():.2g}, max {error.max():.2g}"
+            )
+        return {"relative": found.relative, "logit": found.logit, "exact": found.exact}
 
 
 def receivers_of(search: PathSearch, done: dict[str, pd.DataFrame], group: int) -> Receivers | None:
@@ -182,82 +175,32 @@ def receivers_of(search: PathSearch, done: dict[str, pd.DataFrame], group: int) 
     return Receivers.of_heads(heads, group)
 
 
-def _refined(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
-    search: PathSearch,
-    receivers: Receivers,
-    rows: np.ndarray,
-    batch: int,
-    options: PathPatchingOptions,
-    runs: CleanRuns,
-) -> Arrays:
-    """The fields of a refined search's effects; says how far first-order scores were off where both are known."""
-    assert options.refined is not None
-    k = max(search.receiver_heads, KNEE_MOST if search.keep == KNEE else int(search.keep))
-    limits = (k, rows, batch, options.max_rows, options.refined)
-    found = refined_effects(decoder, prompts, outputs, search.token, receivers, *limits, clean_of=runs.of)
-    senders = {"run exactly": np.flatnonzero(found.exact[: receivers.last * decoder.shape.n_heads])}
-    senders["random sample"] = found.sample
-    for name, which in senders.items():
-        error = np.abs(found.errors(which))
-        log(
-            f"{search.name}: first-order error on {len(which)} {name}: mean {error.mean():.2g}, max {error.max():.2g}"
-        )
-    return {"relative": found.relative, "logit": found.logit, "exact": found.exact}
-
-
-def batch_size_of(decoder: Decoder, prompts: TokenizedPrompts, options: PathPatchingOptions, partial: Partial) -> int:
-    """Prompts at a time: as configured, as a killed job began, or from free memory."""
-    batch = min(options.batch_size or path_patching_batch(decoder, prompts.ids.shape[1]), len(prompts))
-    if (before := partial.get("batch")) is not None and options.batch_size is None:
-        batch = int(before["size"].item())
-    partial.put("batch", {"size": np.array([batch])})
-    return batch
-
-
-def check_some(model: str, rows: np.ndarray) -> None:
-    """Raise UserError when there is no prompt to score heads on."""
-    if not len(rows):
-        raise UserError(f"{model}: no discovery prompt is answered rightly; use path_patching.prompts: all")
-
-
 def run_chain(
-    decoder: Decoder,
-    prompts: TokenizedPrompts,
-    outputs: HeadOutputs,
-    searches: list[PathSearch],
-    options: PathPatchingOptions,
-    partial: Partial = NOTHING,
-) -> pd.DataFrame:
-    """All searches of a chain, one table [search x layer x head].
+    chain: Chain, searches: Sequence[PathSearch], earlier: Mapping[str, pd.DataFrame] | None = None
+) -> dict[str, dict[str, Effects]]:
+    """Effects [sender, prompt] of the heads of the chain's layers in each search, by kind of source.
 
-    prompts: the clean discovery prompts. outputs: head outputs of their corrupted (and null) partners at the
-    same role of their own. partial: what a killed job did, and its batch size. Raises
-    UserError when a search patches into something that does not come earlier, or when no prompt is left.
+    earlier: score tables of searches that were run before. A search that patches into one of `searches` needs all
+    layers of it, so shards run one search at a time. Raises UserError when a search patches into something that does
+    not come earlier.
     """
-    batch = batch_size_of(decoder, prompts, options, partial)
-    rows = np.arange(len(prompts))
-    if options.correct_only:
-        rows = np.flatnonzero(answered_rightly(decoder, prompts, batch))
-    check_some(decoder.name, rows)
-    log(f"{decoder.name}: {len(rows)} prompts, {batch} at a time, {len(searches)} searches")
-    kinds = ("corrupted", "null") if options.null else ("corrupted",)
-    runs = CleanRuns(decoder, prompts, single=len(rows) <= batch)
-    done: dict[str, pd.DataFrame] = {}
+    shape = chain.decoder.shape
+    which = "" if chain.layers is None else f", {len(chain.layers)} of {shape.n_layers} layers"
+    log(
+        f"{chain.decoder.name}: {len(chain.scored.rows)} prompts, {chain.batch} at a time, "
+        f"{len(searches)} searches{which}"
+    )
+    done, found = dict(earlier or {}), {}
     for search in searches:
-        receivers = receivers_of(search, done, decoder.shape.group)
-        if options.refined is not None and receivers is not None and any(receivers.layers):
-            name = f"{search.name} refined"
-            kept = partial.get(name)
-            if kept is None:
-                kept = _refined(decoder, prompts, outputs, search, receivers, rows, batch, options, runs)
-                partial.put(name, kept)
-            found = {"corrupted": Effects(kept["relative"], kept["logit"], kept["exact"])}
-        else:
-            found = search_effects(
-                decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows, runs, partial
-            )
-        done[search.name] = score_table(search, found, decoder.shape.n_heads)
-    return pd.concat(done.values(), ignore_index=True)
+        found[search.name] = chain.effects(search, receivers_of(search, done, shape.group))
+        if chain.layers is None:
+            done[search.name] = score_table(search, found[search.name], shape.n_heads)
+    return found
+
+
+def chain_table(
+    searches: Sequence[PathSearch], effects: Mapping[str, dict[str, Effects]], n_heads: int
+) -> pd.DataFrame:
+    """Score tables of a chain's searches below each other: a row for each search and head."""
+    tables = [score_table(search, effects[search.name], n_heads) for search in searches]
+    return pd.concat(tables, ignore_index=True)

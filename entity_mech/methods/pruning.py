@@ -1,4 +1,4 @@
-"""Pruning a circuit by minimality (method, section 5; paper, section 3.2).
+"""Pruning a circuit by minimality (method, section 5; paper, section 4).
 
 The unpruned circuit C stays the reference throughout. A head v is judged with some heads K of its group
 removed beside it, because heads that do the same work hide each other: K are those u whose removal lets v's

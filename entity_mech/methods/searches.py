@@ -23,12 +23,11 @@ class PathSearch:
 
 @dataclass(frozen=True)
 class PathPatchingOptions:
-    """correct_only: score prompts that the model answers rightly. null: also run the null sources.
+    """null: also run the null sources.
 
     refined: run only chosen senders exactly in searches that patch into heads (no null there).
     """
 
-    correct_only: bool = False
     null: bool = True
     batch_size: int | None = None
     max_rows: int = MAX_ROWS
@@ -54,7 +53,6 @@ def options_from(options: Mapping[str, Any], machine: Mapping[str, Any]) -> Path
     """Options from the config's `path_patching` (with the run's seed) and from what the machine can hold."""
     refined = options["mode"] == "refined"
     return PathPatchingOptions(
-        correct_only=options["prompts"] == "correct",
         null=options["null_map"],
         batch_size=machine["batch_size"],
         max_rows=machine["rows"],

@@ -37,7 +37,7 @@ STAGES = (
             "measure_behaviour": Job("model", 2500, 5, copies=3, minutes_per_gb=4),
             "tabulate_behaviour": _MERGE,
         },
-        tables={"behaviour": "", "answers": "models/{model}/answers/evaluation.csv"},
+        tables={"behaviour": "", "answers": "models/{model}/behaviour/evaluation.csv"},
         found_in=("behaviour", "answers"),
         figures=(Figure("behaviour", "accuracy", "behaviour", "Accuracy", ("behaviour",)),),
     ),
@@ -67,7 +67,7 @@ STAGES = (
         "prune_circuits",
         "Which of these heads does accuracy need?",
         jobs={
-            "choose_candidates": Job("model", 3000, 10, copies=3, minutes_per_gb=4),
+            "resolve_candidates": Job("model", 3000, 10, copies=3, minutes_per_gb=4),
             "prune_pairs": Job("model", 3000, 10, copies=3, minutes_per_gb=15),
             "prune_circuit": Job("model", 3000, 10, copies=3, minutes_per_gb=15),
             "tabulate_circuits": _MERGE,

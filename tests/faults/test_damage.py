@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.local_study import LocalStudy, cut, flip
 
-BEHAVIOUR = "models/base/behaviour.csv"
+BEHAVIOUR = "models/base/behaviour/evaluation.csv"
 SCORES = "models/base/path_patching.csv"
 ACTIVATIONS = "models/base/activations/discovery.h5"
 CIRCUIT = "circuits/base.json"

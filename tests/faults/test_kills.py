@@ -49,7 +49,7 @@ def reached(study: LocalStudy, goal: int) -> bool:
 
 
 def test_two_at_once_the_second_is_sent_away(study: LocalStudy, undisturbed: LocalStudy):
-    target = study.forget("models/base/behaviour.csv")
+    target = study.forget("models/base/behaviour/evaluation.csv")
     first = study.start(target, log="first.log")
     try:
         wait_until(lambda: list((study.folder / ".snakemake/locks").glob("*")), "a lock")
@@ -57,4 +57,7 @@ def test_two_at_once_the_second_is_sent_away(study: LocalStudy, undisturbed: Loc
         assert first.wait(600) == 0, study.said("first.log")
     finally:
         kill(first)
-    assert study.path("models/base/behaviour.csv").read_bytes() == undisturbed.results()["models/base/behaviour.csv"]
+    assert (
+        study.path("models/base/behaviour/evaluation.csv").read_bytes()
+        == undisturbed.results()["models/base/behaviour/evaluation.csv"]
+    )

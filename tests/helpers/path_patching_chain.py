@@ -1,10 +1,13 @@
 """A random model with clean and corrupted prompts, and a chain of searches for it."""
 
 import numpy as np
+import pandas as pd
 import torch
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.methods.searches import PathSearch
+from entity_mech.engine.partial import NOTHING, Partial
+from entity_mech.methods.path_patching import Chain, ScoredPrompts, chain_table, run_chain
+from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.task.tokens import TokenizedPrompts
 from tests.helpers.random_models import decoder_from, random_llama, random_prompts
 
@@ -44,6 +47,16 @@ class ChainSetting:
         prompts = {"corrupted": self.corrupted, "null": self.clean}[kind]
         z = self.z if kind == "corrupted" else self.clean_z()
         return z[rows, prompts.roles[role][rows]].numpy()
+
+    @property
+    def scored(self) -> ScoredPrompts:
+        """All prompts, as a chain takes them."""
+        return ScoredPrompts(self.clean, lambda *key: self.outputs(*key), np.arange(len(self.clean)))
+
+    def table(self, options: PathPatchingOptions, partial: Partial = NOTHING) -> pd.DataFrame:
+        """Score tables of the whole chain."""
+        found = run_chain(Chain(self.decoder, self.scored, options, partial), CHAIN)
+        return chain_table(CHAIN, found, self.decoder.shape.n_heads)
 
     def clean_z(self):
         return torch.stack(run_clean(self.decoder, torch.as_tensor(self.clean.ids), {"z"}).z, 2)

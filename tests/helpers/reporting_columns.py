@@ -17,8 +17,8 @@ from entity_mech.methods import (
     role_map,
 )
 from entity_mech.methods.behaviour import behaviour_summary
+from entity_mech.methods.head_scores import Effects, score_table
 from entity_mech.methods.overlap import score_correlation
-from entity_mech.methods.path_patching import Effects, score_table
 from entity_mech.methods.searches import PathSearch
 
 

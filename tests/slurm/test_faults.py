@@ -11,9 +11,9 @@ from tests.helpers.slurm_cluster import call, wait_until
 from tests.helpers.slurm_study import PATIENCE, Run, Study
 
 pytestmark = pytest.mark.usefixtures("whole_run")
-BEHAVIOUR = "models/base/behaviour.csv"
+BEHAVIOUR = "models/base/behaviour/evaluation.csv"
 SCORES = "models/base/path_patching.csv"
-PARTIAL = "models/base/path_patching.partial.h5"
+PARTIAL = "models/base/path_patching/value_fetcher/0.partial.h5"
 
 
 def states(run: Run, rule: str) -> list[str]:

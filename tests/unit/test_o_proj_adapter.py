@@ -18,7 +18,7 @@ from entity_mech.engine.store import StoredHeads, store_head_outputs
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.head_patching import PatchData, patched_predictions
-from entity_mech.methods.path_patching import run_chain
+from entity_mech.methods.path_patching import Chain, ScoredPrompts, chain_table, run_chain
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.prepare import prepare_model
@@ -59,9 +59,9 @@ def decoders(tmp_path_factory) -> dict[str, Decoder]:
 def path_patching(decoder: Decoder) -> np.ndarray:
     outputs = STORED.every
     options = PathPatchingOptions(null=False)
-    return run_chain(decoder, PROMPTS, lambda _, role, rows: outputs(role, rows), SEARCHES, options)[
-        "score"
-    ].to_numpy()
+    scored = ScoredPrompts(PROMPTS, lambda _, role, rows: outputs(role, rows), np.arange(len(PROMPTS)))
+    found = run_chain(Chain(decoder, scored, options), SEARCHES)
+    return chain_table(SEARCHES, found, decoder.shape.n_heads)["score"].to_numpy()
 
 
 def circuit_run(decoder: Decoder) -> np.ndarray:

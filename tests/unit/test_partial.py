@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from entity_mech.engine.partial import Partial
-from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.pruning import Pair, pair_table
 from entity_mech.methods.refined_search import RefinedOptions
 from entity_mech.methods.searches import PathPatchingOptions
@@ -77,7 +76,7 @@ def test_a_killed_chain_goes_on_to_the_same_table(tmp_path, monkeypatch, puts):
     options = PathPatchingOptions(batch_size=3)
 
     def chain(partial):
-        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial)
+        return study.table(options, partial)
 
     whole = chain(Partial(None, {}))
     with pytest.raises(Killed):
@@ -95,7 +94,7 @@ def test_a_refined_search_that_was_done_is_not_done_again(tmp_path, monkeypatch)
     options = PathPatchingOptions(batch_size=3, null=False, refined=RefinedOptions(first=0.5, moved=0.5, random=1))
 
     def chain(partial):
-        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial)
+        return study.table(options, partial)
 
     whole = chain(Partial(None, {}))
     assert not whole["exact"].all()
@@ -113,9 +112,9 @@ def test_a_chain_goes_on_with_the_batch_size_it_began_with(tmp_path, monkeypatch
     sizes = iter([2, 5])
     monkeypatch.setattr("entity_mech.methods.path_patching.path_patching_batch", lambda *_: next(sizes))
     with pytest.raises(Killed):
-        run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(), DiesAfter(path, 3))
+        study.table(PathPatchingOptions(), DiesAfter(path, 3))
     partial = Partial(path, STAMP)
-    run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(), partial)
+    study.table(PathPatchingOptions(), partial)
     assert partial.get("a 4") is not None
 
 

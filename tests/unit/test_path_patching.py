@@ -6,13 +6,8 @@ import pytest
 import torch
 
 from entity_mech.errors import UserError
-from entity_mech.methods.path_patching import (
-    Effects,
-    ranking,
-    receivers_of,
-    run_chain,
-    score_table,
-)
+from entity_mech.methods.head_scores import Effects, ranking, score_table
+from entity_mech.methods.path_patching import Chain, ScoredPrompts, receivers_of
 from entity_mech.methods.refined_search import RefinedOptions
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from tests.helpers.literal_path_patching import LiteralPathPatching
@@ -21,7 +16,7 @@ from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
 def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
     study = ChainSetting()
-    table = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
+    table = study.table(PathPatchingOptions(batch_size=4))
     clean, other = study.clean, study.corrupted
     ids, length = torch.as_tensor(clean.ids), torch.as_tensor(clean.length)
     answer = torch.as_tensor(clean.answer)
@@ -44,9 +39,7 @@ def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
 
 def test_batches_do_not_change_the_table():
     study = ChainSetting()
-    one, all_ = (
-        run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=b)) for b in (1, 6)
-    )
+    one, all_ = (study.table(PathPatchingOptions(batch_size=b)) for b in (1, 6))
     numbers = ["score", "median", "share_down", "logit_change", "null_score"]
     pd.testing.assert_frame_equal(one.drop(columns=numbers), all_.drop(columns=numbers))
     # Random models leave answers with tiny probabilities, and scores are relative to them.
@@ -56,8 +49,8 @@ def test_batches_do_not_change_the_table():
 def test_refined_chain_labels_heads_that_were_not_run_exactly():
     study = ChainSetting()
     options = PathPatchingOptions(batch_size=4, refined=RefinedOptions(first=0.5, moved=0.5, random=1, grow=0.5))
-    refined = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
-    exact = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
+    refined = study.table(options)
+    exact = study.table(PathPatchingOptions(batch_size=4))
     assert exact["exact"].all()
     assert not refined["exact"].all()
     same = refined["exact"]
@@ -84,6 +77,13 @@ def test_an_empty_group_is_no_receiver():
     found = receivers_of(CHAIN[1], {"a": empty}, group=1)
     assert found is not None
     assert found.layers == {}
+
+
+def test_a_model_that_answers_no_prompt_correctly_is_refused():
+    study = ChainSetting()
+    scored = ScoredPrompts(study.clean, study.outputs, np.zeros(0, int))
+    with pytest.raises(UserError, match=r"answers no discovery prompt correctly.*path_patching.prompts: all"):
+        Chain(study.decoder, scored, PathPatchingOptions())
 
 
 def test_bad_chains_are_refused():

@@ -9,8 +9,9 @@ from entity_mech.engine.direct_paths import direct_paths
 from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
 from entity_mech.engine.path_patching import KEPT
 from entity_mech.engine.receivers import Receivers
-from entity_mech.methods.path_patching import search_effects
+from entity_mech.methods.path_patching import Chain
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, _contenders, refined_effects
+from entity_mech.methods.searches import PathPatchingOptions
 from tests.helpers.path_patching_case import RECEIVERS, Case, N
 from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
@@ -39,7 +40,8 @@ def test_exactly_run_heads_equal_the_exact_mode_and_growing_ends_at_all_of_them(
     receivers = Receivers.of_heads([("k", 2, 0), ("v", 2, 1), ("v", 1, 3)], group=2)
     search, rows = CHAIN[2], np.arange(6)
     args = (study.decoder, study.clean, study.outputs)
-    exact = search_effects(*args, search, receivers, ("corrupted",), 4, 10**6)["corrupted"]
+    chain = Chain(study.decoder, study.scored, PathPatchingOptions(null=False, batch_size=4))
+    exact = chain.effects(search, receivers)["corrupted"]
     options = RefinedOptions(first=1.0, moved=1.0, random=1)
     found = refined_effects(*args, search.token, receivers, 2, rows, 4, 10**6, options)
     np.testing.assert_allclose(found.relative[found.exact], exact.relative[found.exact], atol=1e-5)

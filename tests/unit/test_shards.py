@@ -12,9 +12,9 @@ from entity_mech.engine.path_patching import run_search
 from entity_mech.engine.receivers import Receivers
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
-from entity_mech.methods.path_patching import Effects, run_chain
+from entity_mech.methods.head_scores import Effects, join_effects, joined_table, shard_layers, write_effects
+from entity_mech.methods.path_patching import Chain, run_chain
 from entity_mech.methods.pruning import all_pairs, join_pairs, pair_table, shard_pairs
-from entity_mech.methods.search_shards import join_shards, join_table, run_shard, shard_layers, write_shard
 from entity_mech.methods.searches import PathPatchingOptions
 from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
@@ -29,17 +29,17 @@ def run_in_shards(study, shards, folder, options):
         for shard in range(shards):
             layers = shard_layers(shape.n_layers, shard, shards)
             rows = np.arange(len(study.clean))
-            effects = run_shard(study.decoder, study.clean, study.outputs, search, tables, rows, layers, options)
+            effects = run_chain(Chain(study.decoder, study.scored, options, layers=layers), [search], tables)
             files.append(folder / f"{search.name}{shard}.h5")
-            write_shard(files[-1], STAMP, layers, rows, effects)
-        tables[search.name] = join_table(search, files, STAMP, shape.n_layers, shape.n_heads)
+            write_effects(files[-1], STAMP, layers, rows, effects[search.name])
+        tables[search.name] = joined_table(search, files, STAMP, shape.n_layers, shape.n_heads)
     return pd.concat(tables.values(), ignore_index=True)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5])
 def test_scores_do_not_depend_on_the_number_of_shards(tmp_path, shards):
     study, options = ChainSetting(), PathPatchingOptions(batch_size=4)
-    whole = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
+    whole = study.table(options)
     found = run_in_shards(study, shards, tmp_path, options)
     numbers = ["score", "median", "share_down", "logit_change", "null_score"]
     pd.testing.assert_frame_equal(found.drop(columns=numbers), whole.drop(columns=numbers))
@@ -72,19 +72,26 @@ def shard_files(folder, change=None):
         layers = shard_layers(4, shard, 3)
         effects = {"corrupted": Effects(rng.normal(size=(2 * len(layers), 5)), np.zeros((2 * len(layers), 5)))}
         files.append(folder / f"{shard}.h5")
-        write_shard(files[-1], STAMP, layers, np.arange(5), effects)
+        write_effects(files[-1], STAMP, layers, np.arange(5), effects)
     if change is not None:
         with h5py.File(files[1], "r+") as file:
             change(file)
     return files
 
 
+def test_heads_that_were_not_run_exactly_are_still_told_apart_on_disk(tmp_path):
+    exact = np.array([True, False, True, True])
+    effects = {"corrupted": Effects(np.ones((4, 3)), np.ones((4, 3)), exact)}
+    write_effects(tmp_path / "0.h5", STAMP, [0, 1], np.arange(3), effects)
+    np.testing.assert_array_equal(join_effects([tmp_path / "0.h5"], STAMP, 2, 2)["corrupted"].exact, exact)
+
+
 def test_every_layer_stands_in_its_place(tmp_path):
     files = shard_files(tmp_path)
-    found = join_shards(files, STAMP, 4, 2)["corrupted"].relative
+    found = join_effects(files, STAMP, 4, 2)["corrupted"].relative
     with h5py.File(files[1]) as file:
         np.testing.assert_array_equal(found[2:4], file["corrupted/relative"][()])
-    np.testing.assert_array_equal(found, join_shards(files[::-1], STAMP, 4, 2)["corrupted"].relative)
+    np.testing.assert_array_equal(found, join_effects(files[::-1], STAMP, 4, 2)["corrupted"].relative)
 
 
 def other_prompts(file):
@@ -105,15 +112,15 @@ def other_layer(file):
 )
 def test_parts_that_do_not_belong_together_are_refused(tmp_path, change, said):
     with pytest.raises(UserError, match=said):
-        join_shards(shard_files(tmp_path, change), {"model": "m"}, 4, 2)
+        join_effects(shard_files(tmp_path, change), {"model": "m"}, 4, 2)
 
 
 def test_a_missing_shard_and_another_model_are_refused(tmp_path):
     files = shard_files(tmp_path)
     with pytest.raises(UserError, match="hold layers"):
-        join_shards(files[:2], STAMP, 4, 2)
+        join_effects(files[:2], STAMP, 4, 2)
     with pytest.raises(UserError, match="this stage needs n"):
-        join_shards(files, {"model": "n"}, 4, 2)
+        join_effects(files, {"model": "n"}, 4, 2)
 
 
 GROUPS = {"a": 3, "b": 4}

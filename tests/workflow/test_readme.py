@@ -19,7 +19,15 @@ TYPED = re.findall(r"`(make [^`]+)`", README)
 def test_there_are_commands():
     assert {"make run", "make test"} <= set(LINES)
     assert sum(line.startswith(".venv/bin/snakemake") for line in LINES) >= 3
-    assert all(line.startswith(("make ", ".venv/bin/snakemake")) for line in LINES)
+    assert LINES[:4] == ["git clone URL entity-mech", "cd entity-mech", "make run", "make test"]
+    assert all(line.startswith(("make ", ".venv/bin/snakemake")) for line in LINES[2:])
+
+
+def test_targets_stand_before_the_config_file():
+    """Snakemake takes every word after --configfile for one more config file."""
+    asked = [line.split() for line in LINES if "--configfile" in line]
+    assert asked
+    assert [words for words in asked if words.index("--configfile") != len(words) - 2] == []
 
 
 @pytest.mark.parametrize("command", sorted({line for line in [*LINES, *TYPED] if line.startswith("make ")}))
@@ -31,7 +39,8 @@ def test_make_knows_what_to_do(command):
 
 def test_what_it_asks_of_snakemake_can_be_done():
     """Targets of its commands, and the stages of its table, in one dry run."""
-    asked = [line.split()[1:] for line in LINES if line.startswith(".venv/bin/snakemake")]
+    commands = [line.partition("--configfile")[0] for line in LINES if line.startswith(".venv/bin/snakemake")]
+    asked = [command.split()[1:] for command in commands]
     targets = {word for words in asked for word in words if not word.startswith("-")}
     assert any("/" in target for target in targets)
     rows = re.search(r"^\| stage .*?\n\n", README, re.MULTILINE | re.DOTALL)[0].strip().splitlines()[2:]

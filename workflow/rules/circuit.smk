@@ -1,29 +1,90 @@
 # The circuit of each model: candidates from the searches, then only the heads that accuracy needs.
 # Inputs:  models/{model}/model.json, path_patching.csv, activations/means.h5, dataset/tokens/{tokenizer}/pruning.h5
-# Outputs: circuits/{model}.json, models/{model}/pruning_pairs.csv, models/{model}/significance.csv
+# Outputs: models/{model}/candidates.json, circuits/{model}.json, models/{model}/pruning_pairs.csv, significance.csv,
+#          tables/circuits.csv
+#
+# With more than one shard, jobs share the pairs of heads (models/{model}/pruning_pairs/{shard}.csv).
 
 PRUNING_SHARDS = range(CONFIG.pruning.shards)
 
 
-if len(PRUNING_SHARDS) > 1:
+def keep(wildcards):
+    """Number of candidates of each search."""
+    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
 
-    include: "circuit_shards.smk"
+
+def for_knee(file):
+    """An input that is needed only where a search of the model keeps as many heads as the knee says."""
+    return lambda wildcards: file(wildcards) if "knee" in keep(wildcards).values() else []
 
 
-rule prune_circuit:
-    """Choose a model's candidates and prune them by minimality."""
+rule resolve_candidates:
+    """Choose a model's candidates from its scores."""
     input:
         model=of_model("model.json"),
         scores=of_model("path_patching.csv"),
+        means=for_knee(lambda wildcards: f"<results>/models/{wildcards.model}/activations/means.h5"),
+        tokens=for_knee(tokens("pruning")),
+        ablation=for_knee(tokens("ablation")),
+    output:
+        candidates=of_model("candidates.json"),
+    log:
+        "<logs>/resolve_candidates/{model}.log",
+    benchmark:
+        "<benchmarks>/resolve_candidates/{model}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.threads
+    resources:
+        **asks("resolve_candidates"),
+    params:
+        keep=keep,
+        options={"tf32": CONFIG.compute.tf32},
+        machine=machine,
+        code=code("resolve_candidates"),
+    script:
+        "../scripts/resolve_candidates.py"
+
+
+rule prune_pairs:
+    """Accuracy without both heads of some of the pairs."""
+    input:
+        model=of_model("model.json"),
+        candidates=of_model("candidates.json"),
         means=of_model("activations/means.h5"),
         tokens=tokens("pruning"),
         ablation=tokens("ablation"),
-        candidates=of_model("candidates.json") if len(PRUNING_SHARDS) > 1 else [],
-        shards=(
-            expand(of_model("pruning_pairs/{shard}.csv"), shard=PRUNING_SHARDS, allow_missing=True)
-            if len(PRUNING_SHARDS) > 1
-            else []
-        ),
+    output:
+        pairs=of_model("pruning_pairs/{shard}.csv"),
+    log:
+        "<logs>/prune_pairs/{model}/{shard}.log",
+    benchmark:
+        "<benchmarks>/prune_pairs/{model}/{shard}.tsv"
+    wildcard_constraints:
+        shard=one_of(map(str, PRUNING_SHARDS)),
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.threads
+    resources:
+        **asks("prune_pairs", share=1 / CONFIG.pruning.shards),
+    params:
+        shards=CONFIG.pruning.shards,
+        options={"tf32": CONFIG.compute.tf32},
+        machine=machine,
+        code=code("prune_pairs"),
+    script:
+        "../scripts/prune_pairs.py"
+
+
+rule prune_circuit:
+    """Prune a model's candidates by minimality."""
+    input:
+        model=of_model("model.json"),
+        candidates=of_model("candidates.json"),
+        means=of_model("activations/means.h5"),
+        tokens=tokens("pruning"),
+        ablation=tokens("ablation"),
+        shards=[of_model(f"pruning_pairs/{shard}.csv") for shard in PRUNING_SHARDS] if len(PRUNING_SHARDS) > 1 else [],
     output:
         circuit="<results>/circuits/{model}.json",
         pairs=of_model("pruning_pairs.csv"),
@@ -38,9 +99,29 @@ rule prune_circuit:
     resources:
         **asks("prune_circuit"),
     params:
-        keep=keep,
         options={**CONFIG.pruning.model_dump(exclude={"shards"}), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("prune_circuit"),
     script:
         "../scripts/prune_circuit.py"
+
+
+rule tabulate_circuits:
+    """Heads of every circuit, before and after pruning."""
+    input:
+        circuits=expand("<results>/circuits/{model}.json", model=MODELS),
+    output:
+        table="<results>/tables/circuits.csv",
+    log:
+        "<logs>/tabulate_circuits.log",
+    benchmark:
+        "<benchmarks>/tabulate_circuits.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        **asks("tabulate_circuits"),
+    params:
+        models=MODELS,
+        code=code("tabulate_circuits"),
+    script:
+        "../scripts/tabulate_circuits.py"

@@ -1,5 +1,5 @@
 # Whether the circuits are all there is: completeness, overlap, size, and the tokens where heads are needed.
-# Inputs:  model.json, behaviour.csv, path_patching.csv, activations/means.h5, circuits, evaluation tokens
+# Inputs:  model.json, behaviour/evaluation.csv, path_patching.csv, activations/means.h5, circuits, evaluation tokens
 # Outputs: models/{model}/completeness.csv, circuit_size.csv, role_map.csv, tables/overlap.csv, score_correlation.csv
 
 
@@ -35,7 +35,7 @@ rule measure_circuit_size:
     input:
         model=of_model("model.json"),
         scores=of_model("path_patching.csv"),
-        behaviour=of_model("behaviour.csv"),
+        behaviour=of_model("behaviour/evaluation.csv"),
         tokens=tokens("evaluation"),
         means=of_model("activations/means.h5"),
         ablation=tokens("ablation"),
@@ -63,7 +63,7 @@ rule map_roles:
     """Tokens at which a model needs heads, and sets of tokens that are enough."""
     input:
         model=of_model("model.json"),
-        behaviour=of_model("behaviour.csv"),
+        behaviour=of_model("behaviour/evaluation.csv"),
         tokens=tokens("evaluation"),
         means=of_model("activations/means.h5"),
         ablation=tokens("ablation"),

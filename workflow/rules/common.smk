@@ -115,6 +115,11 @@ def tokens(split):
     return lambda wildcards: f"<results>/dataset/tokens/{TOKENIZER[wildcards.model]}/{split}.h5"
 
 
+def split_tokens(wildcards):
+    """Token file of the split in the wildcards for the model in them."""
+    return tokens(wildcards.split)(wildcards)
+
+
 def purpose_tokens(wildcards):
     """Token file whose prompts' activations serve a purpose."""
     return tokens("ablation" if wildcards.purpose == "means" else wildcards.purpose)(wildcards)

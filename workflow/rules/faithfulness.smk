@@ -1,5 +1,5 @@
 # Faithfulness: every circuit on every model, beside its ceiling and random circuits of its size.
-# Inputs:  models/{model}/model.json, behaviour.csv, activations/means.h5, circuits/{circuit}.json, evaluation tokens
+# Inputs:  models/{model}/model.json, behaviour/evaluation.csv, activations/means.h5, circuits/{circuit}.json, evaluation tokens
 # Outputs: faithfulness/{model}/{circuit}.csv
 
 
@@ -7,7 +7,7 @@ rule measure_faithfulness:
     """How much of a model's accuracy a circuit, its own or another model's, carries alone."""
     input:
         model=of_model("model.json"),
-        behaviour=of_model("behaviour.csv"),
+        behaviour=of_model("behaviour/evaluation.csv"),
         means=of_model("activations/means.h5"),
         circuit="<results>/circuits/{circuit}.json",
         tokens=tokens("evaluation"),

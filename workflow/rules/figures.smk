@@ -26,27 +26,6 @@ rule merge_tables:
         "../scripts/merge_tables.py"
 
 
-rule tabulate_circuits:
-    """Heads of every circuit, before and after pruning."""
-    input:
-        circuits=expand("<results>/circuits/{model}.json", model=MODELS),
-    output:
-        table="<results>/tables/circuits.csv",
-    log:
-        "<logs>/tabulate_circuits.log",
-    benchmark:
-        "<benchmarks>/tabulate_circuits.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        **asks("tabulate_circuits"),
-    params:
-        models=MODELS,
-        code=code("tabulate_circuits"),
-    script:
-        "../scripts/tabulate_circuits.py"
-
-
 for figure in FIGURES:
 
     rule:

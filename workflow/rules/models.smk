@@ -1,7 +1,7 @@
 # The models: fetched where they are hub ids, checked, adapters merged, each proven to be computed rightly; and how
 # well each tracks entities.
-# Inputs:  model folders or hub ids, dataset/tokens/{tokenizer}/evaluation.h5
-# Outputs: models/{model}/model.json, merged.safetensors (adapters), behaviour.csv
+# Inputs:  model folders or hub ids, dataset/tokens/{tokenizer}/{split}.h5
+# Outputs: models/{model}/model.json, merged.safetensors (adapters), behaviour/{split}.csv
 
 
 rule download_model:
@@ -82,16 +82,18 @@ rule merge_adapter:
 
 
 rule measure_behaviour:
-    """The whole model's answers on the evaluation prompts."""
+    """The whole model's answers on the prompts of a split."""
     input:
         model=of_model("model.json"),
-        tokens=tokens("evaluation"),
+        tokens=split_tokens,
     output:
-        behaviour=of_model("behaviour.csv"),
+        behaviour=of_model("behaviour/{split}.csv"),
     log:
-        "<logs>/measure_behaviour/{model}.log",
+        "<logs>/measure_behaviour/{model}.{split}.log",
     benchmark:
-        "<benchmarks>/measure_behaviour/{model}.tsv"
+        "<benchmarks>/measure_behaviour/{model}.{split}.tsv"
+    wildcard_constraints:
+        split="discovery|evaluation",
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -108,7 +110,7 @@ rule measure_behaviour:
 rule tabulate_behaviour:
     """Accuracy of every model, with intervals over scenes."""
     input:
-        behaviour=expand("<results>/models/{model}/behaviour.csv", model=MODELS),
+        behaviour=expand("<results>/models/{model}/behaviour/evaluation.csv", model=MODELS),
     output:
         table="<results>/tables/behaviour.csv",
     log:

@@ -1,4 +1,4 @@
-"""Ask the whole model the evaluation prompts."""
+"""Ask the whole model the prompts of a split."""
 
 from pathlib import Path
 
@@ -12,5 +12,6 @@ from entity_mech.task.tokens import read_prompts
 with job(snakemake):
     model, machine = Path(snakemake.input.model), snakemake.params.machine
     decoder = load_checked(model, machine["device"], read_model(model)["dtype"])
-    prompts = read_prompts(snakemake.input.tokens, "prompts")
+    clean = "clean" if snakemake.wildcards.split == "discovery" else "prompts"
+    prompts = read_prompts(snakemake.input.tokens, clean)
     write_table(snakemake.output.behaviour, behaviour(decoder, prompts, machine["batch_size"]))

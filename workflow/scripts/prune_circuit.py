@@ -1,7 +1,4 @@
-"""Choose a model's candidates from its scores, prune them, and write the circuit with both tables.
-
-With shards, candidates and the table of pairs are there already.
-"""
+"""Prune a model's candidates and write the circuit with both tables. With shards the table of pairs is there."""
 
 from pathlib import Path
 
@@ -9,23 +6,17 @@ from _run import job
 from entity_mech.engine.partial import Partial
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like, stamp_of
 from entity_mech.files import read_json, read_table, write_table
-from entity_mech.methods.candidates import choose_circuit, resolve_knee
 from entity_mech.methods.circuits import read_circuit, write_circuit
-from entity_mech.methods.pruning import PruningOptions, circuit_accuracy, join_pairs, prune_circuit
+from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
 from entity_mech.provenance import file_digest, value_digest
 
 with job(snakemake):
-    given, keep, options = snakemake.input, snakemake.params.keep, snakemake.params.options
+    given, options = snakemake.input, snakemake.params.options
     decoder, info = open_model(given.model, snakemake.params.machine["device"])
     prompts = read_prompts_like(given.tokens, given.ablation)
     means = load_means(decoder, info, given.means, given.ablation)
-    if given.candidates:
-        chosen, kept = read_circuit(given.candidates), read_json(given.candidates)["keep"]
-        pairs = join_pairs(chosen, [read_table(file) for file in given.shards])
-    else:
-        scores, pairs = read_table(given.scores), None
-        kept = resolve_knee(info["name"], scores, keep, circuit_accuracy(decoder, prompts, means))
-        chosen = choose_circuit(info["name"], scores, kept)
+    candidates, kept = read_circuit(given.candidates), read_json(given.candidates)["keep"]
+    pairs = join_pairs(candidates, [read_table(file) for file in given.shards]) if given.shards else None
     provenance = {
         **stamp_of(info, given.tokens),
         "config": value_digest({"keep": keep, "options": options}),
@@ -33,13 +24,13 @@ with job(snakemake):
     }
     partial = Partial(
         Path(snakemake.output.pairs).with_suffix(".partial.h5"),
-        {**provenance, "scores": file_digest(given.scores), "means": file_digest(given.means)},
+        {**provenance, "candidates": file_digest(given.candidates), "means": file_digest(given.means)},
     )
     found = prune_circuit(
         decoder,
         prompts,
         means,
-        chosen,
+        candidates,
         PruningOptions(options["threshold"], options["knockout_fraction"]),
         pairs,
         partial,

@@ -17,7 +17,7 @@ MODELS = ("base", "chat", "lora", "full")
 CORPUS_WORDS = {
     "bindings": (
         "register code (half), dictionaries (a fifth) and people with their towns, jobs and things (the "
-        "rest), 4 to 8 bindings a text. No box sentence, and none of the words 'Box' and 'contains'"
+        "rest), 4 to 8 bindings per text. No box sentence, and none of the words 'Box' and 'contains'"
     ),
     "conversation": "short exchanges between a user and an assistant. No box sentence",
 }
@@ -27,7 +27,7 @@ ROLE_WORDS = {
         "it tracks entities, but not as well as it could, so that a fine-tune can still improve."
     ),
     "chat": (
-        "It is the family's control: fine-tuned, but on nothing that should help, as a chat fine-tune of a "
+        "It is the family's control: fine-tuned, but on nothing that should help, like a chat fine-tune of a "
         "large model. Its accuracy is meant to stay where the base's is, and its learning rate was chosen for that: "
         "150 steps at 5e-5 lost 4.7 points."
     ),
@@ -82,8 +82,8 @@ def architecture() -> str:
     """One paragraph about the shape that all four share."""
     return (
         "Llama architecture, 4 layers of 4 heads (d_head 16), d_model 64, d_mlp 128, rotary theta 10000, "
-        "embeddings not tied; one token a word, digit or punctuation mark, BOS in front. Weights are stored "
-        "in 16 bits.\n"
+        "embeddings not tied; one token per word, digit or punctuation mark, BOS in front. Weights are "
+        "stored in 16 bits.\n"
     )
 
 
@@ -91,8 +91,8 @@ def stage_table(stages: list[dict[str, Any]]) -> str:
     """The base's curriculum as a table."""
     lines = [
         "## Training\n",
-        "AdamW (.9, .98), weight decay .05, 64 texts a batch, gradients clipped to 1; the loss is that of "
-        "the answers plus a share of that of all tokens. A stage ends when it is learned.\n",
+        "AdamW (.9, .98), weight decay .05, 64 texts per batch, gradients clipped to 1; the loss is that of "
+        "the answers plus a share of that of all tokens. A stage ends when it has been learned.\n",
         "| stage | boxes | texts | learning rate | steps | 7-box accuracy at its end |",
         "|---|---|---|---|---|---|",
     ]
@@ -120,17 +120,20 @@ def fine_tune_words(card: dict[str, Any]) -> str:
     )
 
 
+def points_from(gain: float) -> str:
+    """A difference in accuracy as percentage points above or below."""
+    return f"{abs(100 * gain):.1f} percentage points {'above' if gain > 0 else 'below'}"
+
+
 def accuracy_words(card: dict[str, Any]) -> str:
     """The measured numbers as tables."""
     segments, boxes = card["accuracy_by_segment"], card["accuracy_by_boxes"]
-    gain = (
-        f" That is {100 * card['gain_over_base']:+.1f} points against the base." if "gain_over_base" in card else ""
-    )
+    gain = f" That is {points_from(card['gain_over_base'])} the base." if "gain_over_base" in card else ""
     return (
         "## Accuracy\n\n"
-        "Measured on the 16-bit weights in this folder, run in 32 bits: the argmax over the whole vocabulary "
-        f"is the queried object. {card['prompts']} prompts with 7 boxes, each segment asked for equally "
-        f"often, chance among the named objects .14: **{card['accuracy']:.3f}**.{gain}\n\n"
+        "Measured on the 16-bit weights in this folder, run in 32 bits: how often the likeliest token of the whole "
+        f"vocabulary is the queried object. {card['prompts']} prompts with 7 boxes, each segment asked for equally "
+        f"often, chance among the named objects 0.14: **{card['accuracy']:.3f}**.{gain}\n\n"
         f"| queried segment | {' | '.join(str(index) for index in range(len(segments)))} |\n"
         f"|---|{'---|' * len(segments)}\n"
         f"| accuracy | {' | '.join(f'{value:.2f}' for value in segments)} |\n\n"
