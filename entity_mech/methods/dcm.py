@@ -30,6 +30,10 @@ from entity_mech.progress import log, track
 from entity_mech.task.seeds import generator
 
 CPU_PREFIX_BYTES = 4 << 30
+COLUMNS = [
+    *("model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size", "accuracy"),
+    *("low", "high", "none_accuracy", "all_accuracy", "n"),
+]
 CURVES = ["group", "desideratum", "epoch", "step", "loss", "validation_accuracy", "heads"]
 HEADS = ["group", "desideratum", "layer", "head", "weight", "selected"]
 
@@ -210,9 +214,7 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
         for group, name, found in rows
         for (la, h), w, p in zip(group.heads, found.weights, found.patched, strict=True)
     ]
-    named = pd.DataFrame(summary)
-    named.insert(0, "circuit", circuit.model)
-    named.insert(0, "model", decoder.name)
+    named = pd.DataFrame(summary).assign(model=decoder.name, circuit=circuit.model)[COLUMNS]
     return DcmTables(named, pd.DataFrame(curves, columns=CURVES), pd.DataFrame(heads, columns=HEADS))
 
 

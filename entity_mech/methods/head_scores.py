@@ -91,9 +91,9 @@ def join_effects(
 
 
 def score_table(search: PathSearch, effects: dict[str, Effects], n_heads: int) -> pd.DataFrame:
-    """One row a head: mean, median, share of prompts with a drop, mean logit change, and the null's mean.
+    """One row a head: mean, median, share of prompts with a drop, mean logit change, the null's mean, and n.
 
-    `exact` is false only in refined mode, for heads whose numbers are first-order.
+    `exact` is false only in refined mode, for heads whose numbers are first-order. n: prompts that were scored.
     """
     main = effects["corrupted"]
     sender = np.arange(len(main.relative))
@@ -117,6 +117,7 @@ def score_table(search: PathSearch, effects: dict[str, Effects], n_heads: int) -
     table["receiver"] = table.index.isin(ranked[: search.receiver_heads])
     kept = len(ranked) if search.keep == "knee" else int(search.keep)
     table["candidate"] = table.index.isin(ranked[:kept])
+    table["n"] = main.relative.shape[1]
     return table
 
 

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from entity_mech.config.schema import Config
 
-# Okabe-Ito for groups, Tol's muted set for models, so that a colour never means one of each in one figure.
-GROUP_COLORS = ("#0072B2", "#D55E00", "#009E73", "#B3588C", "#E69F00", "#56B4E9", "#8C6D31", "#999999")
-MODEL_COLORS = ("#44AA99", "#882255", "#DDAA33", "#6699CC", "#CC6677", "#117733", "#AA4499", "#332288")
-BASE_COLOR = "#4D4D4D"
+# Okabe-Ito for groups, Tol's muted set for models, so that a colour never means one of each in one figure. Written
+# `#rrggbb`, as the pages need them.
+GROUP_COLORS: tuple[str, ...] = (
+    "#0072b2", "#d55e00", "#009e73", "#b3588c", "#e69f00", "#56b4e9", "#8c6d31", "#999999",
+)  # fmt: skip
+MODEL_COLORS: tuple[str, ...] = (
+    "#44aa99", "#882255", "#ddaa33", "#6699cc", "#cc6677", "#117733", "#aa4499", "#332288",
+)  # fmt: skip
+BASE_COLOR = "#4d4d4d"
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
 BASE_MARKER = "o"
 
@@ -31,9 +36,14 @@ class Group:
     receivers: tuple[tuple[str, str], ...] = ()
 
     @property
+    def words(self) -> str:
+        """Its name as words: `value fetcher`."""
+        return self.name.replace("_", " ")
+
+    @property
     def title(self) -> str:
-        """For people: `A value fetcher`."""
-        return f"{self.letter} {self.name.replace('_', ' ')}"
+        """In figures: `A value fetcher`."""
+        return f"{self.letter} {self.words}"
 
 
 @dataclass(frozen=True)
@@ -47,18 +57,25 @@ class Look:
 
 @dataclass(frozen=True)
 class Study:
-    """The models in the config's order, the study's base, and the groups in the chain's order."""
+    """The models in the config's order, the study's base, and the groups in the chain's order.
+
+    fine_tuned: the models fine-tuned from the base, in the config's order; others may be there for comparison. seed:
+    the config's, from which the findings derive theirs.
+    """
 
     models: tuple[str, ...]
     base: str
+    fine_tuned: tuple[str, ...]
     groups: tuple[Group, ...]
+    seed: int = 0
     boxes: int = 7
     labels: Mapping[str, str] = field(default_factory=dict)
     look: Look = Look()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
-        """From plain values: models, base, groups [{name, letter, token, receivers}], boxes, labels, look.
+        """From plain values: models, base, fine_tuned, groups [{name, letter, token, receivers}], seed, boxes,
+        labels, look.
 
         `study_values` makes them from a config.
         """
@@ -74,7 +91,9 @@ class Study:
         return cls(
             models=tuple(values["models"]),
             base=values["base"],
+            fine_tuned=tuple(values["fine_tuned"]),
             groups=groups,
+            seed=int(values.get("seed", 0)),
             boxes=int(values.get("boxes", 7)),
             labels=dict(values.get("labels", {})),
             look=Look(**values.get("look", {})),
@@ -85,8 +104,8 @@ class Study:
         return self.labels.get(model, model)
 
     @property
-    def finetuned(self) -> tuple[str, ...]:
-        """All models but the base."""
+    def but_base(self) -> tuple[str, ...]:
+        """All models but the base: those fine-tuned from it and any others."""
         return tuple(model for model in self.models if model != self.base)
 
     @property
@@ -106,22 +125,22 @@ class Study:
                 return group
         raise KeyError(f"no group {key!r}: the study has {[group.name for group in self.groups]}")
 
-    def model_color(self, model: str) -> Any:
+    def model_color(self, model: str) -> str:
         """One colour for a model in every figure; the base is grey."""
         if model == self.base:
             return BASE_COLOR
         colors = MODEL_COLORS
         if self.look.palette != "colorblind":
-            colors = named_palette(self.look.palette, len(self.finetuned))
-        return colors[self.finetuned.index(model) % len(colors)]
+            colors = named_palette(self.look.palette, len(self.but_base))
+        return colors[self.but_base.index(model) % len(colors)]
 
     def model_marker(self, model: str) -> str:
         """One marker for a model in every figure, so that colour is never the only difference."""
         if model == self.base:
             return BASE_MARKER
-        return MARKERS[self.finetuned.index(model) % len(MARKERS)]
+        return MARKERS[self.but_base.index(model) % len(MARKERS)]
 
-    def group_color(self, key: str) -> Any:
+    def group_color(self, key: str) -> str:
         """One colour for a group in every figure, by its place in the alphabet."""
         colors = GROUP_COLORS
         if self.look.palette != "colorblind":
@@ -136,11 +155,11 @@ def in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
 
 
 @cache
-def named_palette(name: str, n: int) -> tuple[Any, ...]:
-    """n colours of a seaborn or matplotlib palette."""
-    import seaborn
+def named_palette(name: str, n: int) -> tuple[str, ...]:
+    """n colours of a seaborn or matplotlib palette, as `#rrggbb`."""
+    import seaborn  # here, because it brings matplotlib, and pages and findings need neither
 
-    return tuple(seaborn.color_palette(name, n))
+    return tuple(seaborn.color_palette(name, n).as_hex())
 
 
 def study_values(config: Config) -> dict[str, Any]:
@@ -157,7 +176,9 @@ def study_values(config: Config) -> dict[str, Any]:
     return {
         "models": [model.name for model in config.models],
         "base": config.base,
+        "fine_tuned": config.fine_tuned(),
         "groups": groups,
+        "seed": config.seed,
         "boxes": config.task.boxes,
         "labels": {model.name: model.label or model.name for model in config.models},
         "look": {

@@ -164,17 +164,6 @@ def whiskers(value: pd.Series, low: pd.Series, high: pd.Series) -> list[list[flo
     return [(value - low).clip(lower=0).fillna(0).tolist(), (high - value).clip(lower=0).fillna(0).tolist()]
 
 
-def is_true(column: pd.Series) -> pd.Series:
-    """Booleans, however the CSV had them."""
-    return column.astype(str).str.lower().isin(("true", "1", "1.0"))
-
-
-def readable_on(rgba: Sequence[float]) -> str:
-    """Black or white text, whichever reads better on this colour."""
-    red, green, blue = rgba[:3]
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.52 else INK
-
-
 def model_handles(study: Study, models: Sequence[str], line: bool = True) -> list[Line2D]:
     """Legend entries for models."""
     ls = "-" if line else "none"

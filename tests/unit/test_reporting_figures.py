@@ -3,27 +3,30 @@
 import numpy as np
 import pandas as pd
 import pytest
-import reporting_tables as tables
 from matplotlib.figure import Figure
-from reporting_gallery import LARGE, NAMES, SMALL, gallery
 
+import tests.helpers.reporting_tables as tables
 from entity_mech.files import read_table
 from entity_mech.reporting.catalogue import FAMILIES
 from entity_mech.reporting.figures.accuracy import accuracy
-from entity_mech.reporting.figures.cmap import cmap_table
+from entity_mech.reporting.figures.cmap import cmap
 from entity_mech.reporting.figures.dcm import dcm_curves
-from entity_mech.reporting.figures.faithfulness import faithfulness, faithfulness_table
+from entity_mech.reporting.figures.faithfulness import faithfulness
 from entity_mech.reporting.figures.role_map import members
-from entity_mech.reporting.figures.score_maps import circuit_table, score_maps
+from entity_mech.reporting.figures.score_maps import score_maps
 from entity_mech.reporting.style import save_drawing, short_name, wrap_name
+from entity_mech.reporting.tables import circuit_table, cmap_table, faithfulness_table
 from tests.helpers.figure_text import cut_off, overlaps, placed_texts
+from tests.helpers.reporting_figures import LARGE, NAMES, gallery
+from tests.helpers.reporting_study import PAPER, make_study
+from tests.helpers.reporting_tables import SMALL
 
-TINY = tables.make_study(4)
+TINY = make_study(4)
 CASES = {
     "4 models of 4 x 4": gallery(TINY, 4, 4, SMALL),
-    "8 models of 32 x 32": gallery(tables.make_study(8), 32, 32, LARGE),
-    "the paper's": gallery(tables.make_study(names=tables.PAPER), 32, 32, {"A": 50, "B": 10, "C": 25, "D": 5}),
-    "2 models of 7 x 8": gallery(tables.make_study(2), 7, 8, {**SMALL, "C": 0}),
+    "8 models of 32 x 32": gallery(make_study(8), 32, 32, LARGE),
+    "the paper's": gallery(make_study(names=PAPER), 32, 32, {"A": 50, "B": 10, "C": 25, "D": 5}),
+    "2 models of 7 x 8": gallery(make_study(2), 7, 8, {**SMALL, "C": 0}),
 }
 
 
@@ -80,7 +83,7 @@ def test_drawn_twice_gives_the_same_bytes(name: str, tmp_path) -> None:
 
 
 def test_a_model_and_a_group_keep_their_colours() -> None:
-    fewer, more = tables.make_study(3), tables.make_study(8)
+    fewer, more = make_study(3), make_study(8)
     for model in fewer.models:
         assert fewer.model_color(model) == more.model_color(model)
         assert fewer.model_marker(model) == more.model_marker(model)
@@ -91,14 +94,13 @@ def test_a_model_and_a_group_keep_their_colours() -> None:
 
 
 def test_another_palette_is_used() -> None:
-    study = tables.make_study(3)
-    values = {"models": study.models, "base": study.base, "groups": [], "look": {"palette": "Set2"}}
-    other = type(study).from_dict(values)
+    study = make_study(3)
+    other = make_study(3, look={"palette": "Set2"})
     assert other.model_color("chat") != study.model_color("chat")
 
 
 def test_published_accuracy_stands_beside_the_papers_models_alone() -> None:
-    paper = tables.make_study(names=tables.PAPER)
+    paper = make_study(names=PAPER)
     table = accuracy(paper, tables.behaviour(paper)).table
     whole = table[table["metric"] == "accuracy"].set_index("model")["published"]
     assert whole.to_dict() == {"llama-7b": 0.66, "vicuna-7b": 0.67, "goat-7b": 0.82, "float-7b": 0.82}
@@ -107,7 +109,7 @@ def test_published_accuracy_stands_beside_the_papers_models_alone() -> None:
 
 
 def test_faithfulness_table_takes_mean_and_spread_of_random_circuits() -> None:
-    study = tables.make_study(2)
+    study = make_study(2)
     results = tables.faithfulness(study)
     mask = (results["model"] == "chat") & (results["circuit"] == "base") & (results["kind"] == "random")
     results.loc[mask, "faithfulness"] = [0.1, 0.3] * 5
@@ -120,7 +122,7 @@ def test_faithfulness_table_takes_mean_and_spread_of_random_circuits() -> None:
 
 
 def test_undefined_faithfulness_says_so() -> None:
-    study = tables.make_study(2)
+    study = make_study(2)
     results = tables.faithfulness(study)
     broken = (results["model"] == "chat") & (results["kind"] == "circuit")
     results.loc[broken, ["faithfulness", "faithfulness_low", "faithfulness_high"]] = np.nan
@@ -136,15 +138,52 @@ def test_score_maps_share_a_scale_with_their_null_and_mark_the_circuit() -> None
     largest = own[["score", "null_score"]].abs().max().max()
     for axes in drawing.figure.axes[:2]:
         assert axes.images[0].get_clim() == pytest.approx((-largest, largest))
-    derived = score_maps(TINY, scores.drop(columns="candidate"), circuit).table
-    assert (derived["candidate"] == scores["candidate"]).all()
+    assert drawing.table["candidate"].sum() == len(circuit)
     kept = drawing.table[drawing.table["kept"]]
     assert len(kept) == circuit["kept"].sum() == 4 + 4 + 1 + 5
     assert kept["candidate"].all()
 
 
+def test_receivers_are_marked_where_a_later_search_patches_into_them() -> None:
+    table = score_maps(TINY, tables.path_patching(TINY, 4, 4, SMALL)).table
+    marked = table[table["receiver"]].groupby("letter").size().to_dict()
+    assert marked == {"A": 2, "B": 2, "C": 1}  # nothing follows D
+
+
+def test_score_maps_say_how_many_prompts_were_scored() -> None:
+    scores = tables.path_patching(TINY, 4, 4, SMALL, n=11)
+    texts = [text for text, *_ in placed_texts(score_maps(TINY, scores).figure)]
+    assert any("n = 11 prompts" in text for text in texts)
+
+
+def test_a_null_map_is_drawn_only_where_there_is_one() -> None:
+    scores = tables.path_patching(TINY, 4, 4, SMALL)
+    refined = scores.assign(null_score=scores["null_score"].where(scores["letter"] == "A"))
+    shown = [axes.get_visible() for axes in score_maps(TINY, refined).figure.axes[:8]]
+    assert shown == [True, True, *(True, False) * 3]
+    without = score_maps(TINY, scores.assign(null_score=np.nan)).figure
+    assert not any(axes.get_title() == "null" for axes in without.axes)
+
+
+def test_no_legend_for_random_draws_that_were_not_made() -> None:
+    study = make_study(2)
+    results = tables.cmap(study)
+    for given, said in ((results, True), (results[results["kind"] != "random"], False)):
+        labels = [text for text, *_ in placed_texts(cmap(study, given).figure)]
+        assert any("random heads" in label for label in labels) == said
+
+
+def test_models_of_another_base_are_drawn_but_not_as_fine_tuned() -> None:
+    study = make_study(2, others=("stranger",))
+    assert study.fine_tuned == ("chat",)
+    assert study.model_color("stranger") not in {study.model_color("base"), study.model_color("chat")}
+    shown = accuracy(study, tables.behaviour(study)).table
+    assert set(shown["model"]) == {"base", "chat", "stranger"}
+    assert "stranger" not in set(cmap(study, tables.cmap(study)).table["model"])
+
+
 def test_cmap_table_has_controls_and_own_accuracies() -> None:
-    study = tables.make_study(names=tables.PAPER)
+    study = make_study(names=PAPER)
     results = tables.cmap(study)
     table = cmap_table(results).set_index(["donor", "target", "circuit", "part"])
     row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A")]

@@ -2,29 +2,34 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import jinja2
-import pandas as pd
 import pytest
-import reporting_tables as tables
 from docutils.core import publish_parts
 
 from entity_mech.config.schema import Config
 from entity_mech.files import write_table
 from entity_mech.reporting.captions import CAPTIONS, caption, report_template
 from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
-from entity_mech.reporting.figures.score_maps import circuit_table
-from entity_mech.reporting.finding import findings_table
-from entity_mech.reporting.findings import QUESTIONS, find, findings_markdown
-from entity_mech.reporting.index_page import models_table, write_index
+from entity_mech.reporting.findings.finding import findings_table
+from entity_mech.reporting.findings.page import QUESTIONS, find, findings_markdown, summary_table
+from entity_mech.reporting.index_page import write_index
+from entity_mech.reporting.render import page
 from entity_mech.reporting.runs_page import write_runs
 from entity_mech.reporting.study import Study, study_values
+from entity_mech.reporting.tables import models_table
+from tests.helpers.reporting_study import PAPER, make_study
+from tests.helpers.reporting_tables import run_tables
 
+ROOT = Path(__file__).parents[2]
 CONFIG = Config().model_dump()
-STUDY = tables.make_study(4)
+STUDY = make_study(4)
 VOID = {"meta", "link", "img", "br"}
 
 
@@ -62,22 +67,6 @@ class Page(HTMLParser):
         return found
 
 
-def run_tables(study: Study) -> dict[str, pd.DataFrame]:
-    circuits = []
-    for seed, model in enumerate(study.models):
-        scores = tables.path_patching(study, 4, 4, {"A": 5, "B": 4, "C": 1, "D": 6}, seed)
-        table = circuit_table(tables.circuit(study, scores, model))
-        table.insert(0, "model", model)
-        circuits.append(table)
-    return {
-        "behaviour": tables.behaviour(study),
-        "faithfulness": tables.faithfulness(study),
-        "dcm": tables.dcm(study),
-        "cmap": tables.cmap(study),
-        "circuits": pd.concat(circuits),
-    }
-
-
 def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
     """A run's folder with (empty) figures, tables, logs and its pages."""
     for family in FAMILIES:
@@ -89,7 +78,7 @@ def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
                     path.touch()
     given = run_tables(study)
     findings = find(study, given)
-    for name, table in {**given, "models": models_table(study, given, findings)}.items():
+    for name, table in {**given, "models": models_table(study, given, summary_table(study, findings))}.items():
         write_table(run / "tables" / f"{name}.csv", table)
     write_table(run / "tables/findings.csv", findings_table(findings))
     (run / "findings.md").write_text(findings_markdown(study, findings, run.name))
@@ -103,7 +92,7 @@ def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
 def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     make_run(folder / "tiny", STUDY)
-    make_run(folder / "paper", tables.make_study(names=tables.PAPER), without=("attention", "knockout", "probes"))
+    make_run(folder / "paper", make_study(names=PAPER), without=("attention", "knockout", "probes"))
     write_runs(folder)
     return folder
 
@@ -148,7 +137,7 @@ def test_own_logs_are_left_out_and_others_are_there(results: Path) -> None:
 
 def test_the_page_says_what_was_found(results: Path) -> None:
     text = (results / "paper/index.html").read_text()
-    assert "published 0.66" in text
+    assert "published: 66%" in text
     assert "Overlap of the circuits was left out of this run." in text
     assert "{" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
@@ -165,34 +154,85 @@ def test_written_twice_gives_the_same_bytes(results: Path) -> None:
     assert (results / "tiny/index.html").read_bytes() == first
 
 
-def test_names_are_escaped(tmp_path: Path) -> None:
-    values = {"models": ["a", "b"], "base": "a", "labels": {"a": "<i>&", "b": "b"}, "groups": []}
-    study = Study.from_dict(values)
-    given = {"behaviour": tables.behaviour(study), "faithfulness": tables.faithfulness(study)}
-    given["circuits"] = pd.DataFrame(columns=["model", "letter", "kept"])
-    write_index(tmp_path, study, {**CONFIG, "run": "odd"}, given, report=False)
-    text = (tmp_path / "index.html").read_text()
-    assert "&lt;i&gt;&amp;" in text
-    assert "<i>" not in text
+HOSTILE = """<b>bold</b>&<script>alert("x")</script>' onmouseover='y"""
+
+
+def test_whatever_a_label_holds_it_stays_text(tmp_path: Path) -> None:
+    study = make_study(2, labels={"base": HOSTILE, "chat": HOSTILE})
+    run = tmp_path / "odd"
+    make_run(run, study)
+    write_runs(tmp_path)
+    for path in (run / "index.html", tmp_path / "index.html"):
+        text, page = path.read_text(), Page(path)
+        assert page.scripts == 0
+        assert "<b>bold" not in text
+        assert "onmouseover=&#39;y" in text
+        assert "&lt;b&gt;bold&lt;/b&gt;&amp;&lt;script&gt;" in text
+        assert page.missing() == []
+
+
+def test_a_name_that_no_page_is_given_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        page("runs.html.j2", title="without runs")
+
+
+def test_pages_and_findings_need_no_matplotlib() -> None:
+    modules = ["findings.page", "findings.gain", "findings.circuit", "findings.groups", "findings.improvement"]
+    modules += ["tables", "captions", "catalogue", "index_page", "runs_page", "study"]
+    lines = [f"import entity_mech.reporting.{module}" for module in modules]
+    lines += ["import sys", "print(*{'matplotlib', 'seaborn', 'torch'} & set(sys.modules))"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
 def test_captions_state_n_ablation_seed_and_interval() -> None:
     assert set(CAPTIONS) == set(BY_NAME)
     for name in CAPTIONS:
         text = caption(name, {**CONFIG, "seed": 12345})
-        assert "{" not in text
+        assert not set("{}") & set(text)
         assert "seed 12345" in text
-        assert re.search(r"\bn = \d+", text)
+        assert re.search(r"\bn( =|:)[^.;]* \d+", text)
         assert "ablat" in text or name == "overlap"
         assert "interval" in text
 
 
+SWITCHES = [
+    ("path_patching", {"path_patching": {"null_map": False}}, "null"),
+    ("path_patching", {"path_patching": {"mode": "exact"}}, "first-order"),
+    ("path_patching", {"path_patching": {"prompts": "all"}}, "answers correctly"),
+    ("overlap", {"path_patching": {"prompts": "all"}}, "answers correctly"),
+    ("faithfulness", {"faithfulness": {"random_circuits": 0}}, "Random"),
+    ("faithfulness", {"cross_models": "base"}, "every circuit"),
+    ("cmap", {"cmap": {"random_draws": 0}}, "Dots"),
+    ("cmap", {"cmap": {"directions": ["into_base"]}}, "one model"),
+    ("cmap_inputs", {"cmap": {"random_draws": 0}}, "Dots"),
+    ("cmap_inputs", {"cmap": {"directions": ["into_fine_tuned"]}}, "one model"),
+    ("dcm", {"dcm": {"desiderata": ["object"]}}, "label"),
+]
+ALL_ON = Config.model_validate({"path_patching": {"mode": "refined"}}).model_dump()
+
+
+@pytest.mark.parametrize(("name", "given", "untrue"), SWITCHES)
+def test_captions_say_nothing_that_the_config_switched_off(name: str, given: dict, untrue: str) -> None:
+    switched = Config.model_validate(given).model_dump()
+    assert untrue.lower() in caption(name, ALL_ON).lower()
+    assert untrue.lower() not in caption(name, switched).lower()
+    text = jinja2.Template(report_template(name)).render(snakemake=SimpleNamespace(config=switched))
+    assert " ".join(text.split()) == caption(name, switched)
+
+
+def test_captions_say_who_is_patched_and_in_what_searches_there_is_a_null() -> None:
+    into_tuned = Config.model_validate({"cmap": {"directions": ["into_fine_tuned"]}}).model_dump()
+    assert "Accuracy of the fine-tuned model when outputs of chosen heads are the base's" in caption(
+        "cmap", into_tuned
+    )
+    assert "for searches that patch into the logits" in caption("path_patching", ALL_ON)
+    assert "for searches" not in caption("path_patching", CONFIG)
+
+
 @pytest.mark.parametrize("name", CAPTIONS)
 def test_report_captions_render_to_the_same_words(name: str) -> None:
-    class Job:
-        config = CONFIG
-
-    text = jinja2.Template(report_template(name)).render(snakemake=Job())
+    text = jinja2.Template(report_template(name)).render(snakemake=SimpleNamespace(config=CONFIG))
     assert " ".join(text.split()) == caption(name, CONFIG)
     html = publish_parts(text, writer="html", settings_overrides={"report_level": 1, "halt_level": 1})["body"]
     assert html.strip().startswith("<p>")
@@ -200,7 +240,7 @@ def test_report_captions_render_to_the_same_words(name: str) -> None:
 
 @pytest.mark.parametrize("name", CAPTIONS)
 def test_report_captions_are_the_written_ones(name: str) -> None:
-    written = Path(__file__).parents[2] / "workflow" / "report" / f"{name}.rst"
+    written = ROOT / "workflow" / "report" / f"{name}.rst"
     assert written.read_text() == report_template(name), (
         "run: python -m entity_mech.reporting.captions workflow/report"
     )
@@ -218,3 +258,17 @@ def test_study_from_a_config() -> None:
     assert study.label("chat") == "chat (control)"
     assert study.group("A").receivers == ()
     assert ("value_fetcher", "k") in study.group("D").receivers
+
+
+def test_study_takes_its_fine_tuned_models_from_the_config() -> None:
+    models = [{"name": name, "path": name} for name in ("base", "stranger")]
+    models += [{"name": "tuned", "path": "t", "base": "base"}, {"name": "again", "path": "a", "base": "tuned"}]
+    models += [{"name": "other", "path": "o", "base": "stranger"}]
+    config = Config.model_validate({"models": models, "base": "base", "seed": 7})
+    study = Study.from_dict(study_values(config))
+    assert study.fine_tuned == tuple(config.fine_tuned()) == ("tuned", "again")
+    assert study.but_base == ("stranger", "tuned", "again", "other")
+    assert study.seed == 7
+    colors = {study.model_color(model) for model in study.models}
+    assert len(colors) == 5
+    assert all(re.fullmatch(r"#[0-9a-f]{6}", color) for color in colors)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from _run import job
 from entity_mech.files import read_json, write_table
-from entity_mech.reporting.figures.score_maps import circuit_table
+from entity_mech.reporting.tables import circuit_table
 
 with job(snakemake):
     tables = []

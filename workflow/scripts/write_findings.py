@@ -2,10 +2,10 @@
 
 from _run import job
 from entity_mech.files import read_table, write_table, write_text
-from entity_mech.reporting.finding import findings_table
-from entity_mech.reporting.findings import find, findings_markdown
-from entity_mech.reporting.index_page import models_table
+from entity_mech.reporting.findings.finding import findings_table
+from entity_mech.reporting.findings.page import find, findings_markdown, summary_table
 from entity_mech.reporting.study import Study
+from entity_mech.reporting.tables import models_table
 
 with job(snakemake):
     study = Study.from_dict(snakemake.params.study)
@@ -15,4 +15,4 @@ with job(snakemake):
     findings = find(study, tables)
     write_text(snakemake.output.page, findings_markdown(study, findings, snakemake.params.run))
     write_table(snakemake.output.table, findings_table(findings))
-    write_table(snakemake.output.models, models_table(study, tables, findings))
+    write_table(snakemake.output.models, models_table(study, tables, summary_table(study, findings)))

@@ -1,6 +1,6 @@
 """A model's circuit over the words of the prompt: groups in lanes at their tokens, and which feeds which.
 
-Input: the circuit as `score_maps.circuit_table` gives it (search, letter, token, layer, head, score, kept), and the
+Input: the circuit as `tables.circuit_table` gives it (search, letter, token, layer, head, score, kept), and the
 words of a prompt as (token role, word) in order; a role of None is a gap.
 """
 

@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 
 from entity_mech.reporting.figures.cross_model import (
     Draws,
-    beside_random,
     draw_bars,
     finish,
     into_base,
@@ -22,29 +21,18 @@ from entity_mech.reporting.figures.cross_model import (
     shared_handles,
     sides,
 )
-from entity_mech.reporting.published import beside
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.style import Drawing, legend_below, new_figure, styled
+from entity_mech.reporting.tables import UNION, WHOLE, cmap_table
 
-UNION, WHOLE = "full", "whole_circuit"
 COLORS = {UNION: "#333333", WHOLE: "#999999"}
 NAMES = {UNION: "union", WHOLE: "whole\ncircuit"}
-
-
-def cmap_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
-    table = beside_random(results, ["part"])
-    own = results[results["kind"] == "own"].drop_duplicates("target").set_index("target")["accuracy"]
-    table["donor_accuracy"], table["target_accuracy"] = table["donor"].map(own), table["target"].map(own)
-    table = beside(table, "cmap", ["donor", "target", "part"])
-    table.loc[table["circuit"] != table["donor"], "published"] = float("nan")
-    return table
 
 
 def cmap(study: Study, results: pd.DataFrame) -> Drawing:
     """One row of panels a fine-tuned model: into the base on the left, into itself on the right."""
     table = cmap_table(results)
-    models = in_order(table["model"], study.finetuned)
+    models = in_order(table["model"], study.fine_tuned)
     directions, draws = sides(table), random_draws(results, ["part"])
     with styled(study):
         figure = new_figure(7.0 if len(directions) > 1 else 4.2, 0.85 + 1.45 * len(models))

@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 
 from entity_mech.reporting.figures.cross_model import (
     Draws,
-    beside_random,
     draw_bars,
     finish,
     into_base,
@@ -22,27 +21,17 @@ from entity_mech.reporting.figures.cross_model import (
     shared_handles,
     sides,
 )
-from entity_mech.reporting.published import beside
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.style import Drawing, legend_below, new_figure, styled
+from entity_mech.reporting.tables import cmap_inputs_table
 
 INPUTS = ("q", "k", "v", "qk", "qkv")
-
-
-def cmap_inputs_table(results: pd.DataFrame, behaviour: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
-    table = beside_random(results, ["part", "input"])
-    own = behaviour[behaviour["metric"] == "accuracy"].set_index("model")["value"]
-    table["donor_accuracy"], table["target_accuracy"] = table["donor"].map(own), table["target"].map(own)
-    table = beside(table, "cmap_inputs", ["donor", "target", "part", "input"])
-    table.loc[table["circuit"] != table["donor"], "published"] = float("nan")
-    return table
 
 
 def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) -> Drawing:
     """One row of panels a fine-tuned model, one column a direction; bars by group and input."""
     table = cmap_inputs_table(results, behaviour)
-    models = in_order(table["model"], study.finetuned)
+    models = in_order(table["model"], study.fine_tuned)
     directions, draws = sides(table), random_draws(results, ["part", "input"])
     with styled(study):
         figure = new_figure(7.0 if len(directions) > 1 else 4.2, 0.9 + 1.35 * len(models))

@@ -15,23 +15,14 @@ from entity_mech.reporting.style import (
     PUBLISHED,
     SMALL,
     accuracy_axis,
-    is_true,
     points,
     short_name,
     whiskers,
 )
+from entity_mech.reporting.tables import is_true
 
 DRAW: dict[str, Any] = {"marker": ".", "ms": 3.5, "mfc": FAINT, "mec": "white", "mew": 0.3}
 Draws = dict[Any, list[float]]
-BETWEEN = ["base", "model", "donor", "target", "circuit"]
-
-
-def beside_random(results: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Rows of the chosen heads, the random control beside them: random_accuracy, random_sd, random_draws."""
-    chosen = results[results["kind"] == "chosen"].drop(columns=["kind", "draw"])
-    drawn = results[results["kind"] == "random"].groupby([*BETWEEN, *keys], sort=False)["accuracy"]
-    random = drawn.agg(random_accuracy="mean", random_sd="std", random_draws="size").reset_index()
-    return chosen.merge(random, on=[*BETWEEN, *keys], how="left")
 
 
 def sides(table: pd.DataFrame) -> list[bool]:
@@ -91,7 +82,8 @@ def shared_handles(table: pd.DataFrame) -> list[Patch | Line2D]:
     handles: list[Patch | Line2D] = [Patch(fc=FAINT, ec=FAINT, label="the fine-tuned model's heads")]
     if (table["circuit"] == table["base"]).any():
         handles.append(Patch(fc="white", ec=FAINT, hatch="////", label="the base's heads"))
-    handles.append(Line2D([], [], ls="none", label="as many random heads, a draw", **DRAW))
+    if table["random_draws"].notna().any():
+        handles.append(Line2D([], [], ls="none", label="as many random heads, a draw", **DRAW))
     handles.append(Line2D([], [], color=FAINT, label="patched model by itself"))
     handles.append(Line2D([], [], color=FAINT, ls="--", label="donor by itself"))
     if is_true(table["fallback"]).any():

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from entity_mech.reporting.cells import cell, grid_axes, interval, number
-from entity_mech.reporting.published import published_circuit_accuracy
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.style import (
     FAINT,
@@ -25,36 +23,9 @@ from entity_mech.reporting.style import (
     styled,
     wrap_name,
 )
+from entity_mech.reporting.tables import faithfulness_table
 
 GAP = 0.25  # between the circuits and the reference rows
-
-
-def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a circuit and model: the circuit's numbers, the ceiling's, mean and SD over random circuits."""
-    names = ("accuracy", "faithfulness")
-    columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    rows, published = [], published_circuit_accuracy()
-    for key, part in results.groupby(["circuit", "model"], sort=False):
-        circuit, model = map(str, key)
-        own = part[part["kind"] == "circuit"]
-        if own.empty:
-            continue
-        ceiling, drawn = part[part["kind"] == "ceiling"], part[part["kind"] == "random"]
-        whole = part[part["kind"] == "model"]["accuracy"]
-        row = {"circuit": circuit, "model": model, "heads": own["heads"].iloc[0]}
-        row |= {name: own[name].iloc[0] for name in columns}
-        row |= {f"ceiling_{name}": ceiling[name].iloc[0] if len(ceiling) else np.nan for name in columns[3:]}
-        row["model_accuracy"] = whole.iloc[0] if len(whole) else np.nan
-        row |= {
-            "random_accuracy": drawn["accuracy"].mean(),
-            "random_accuracy_sd": drawn["accuracy"].std(ddof=1) if len(drawn) > 1 else np.nan,
-            "random_faithfulness": drawn["faithfulness"].mean(),
-            "random_draws": len(drawn),
-            "published_faithfulness": published.get((circuit, model), (np.nan, np.nan))[1],
-            "n": own["n"].iloc[0],
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def faithfulness(study: Study, results: pd.DataFrame) -> Drawing:

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from entity_mech.reporting.published import published
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import (
     FAINT,
@@ -26,14 +25,14 @@ from entity_mech.reporting.style import (
     short_name,
     styled,
 )
+from entity_mech.reporting.tables import WHOLE, overlap_table
 
-WHOLE = "whole_circuit"
 WHOLE_COLOR = "#999999"
 
 
 def overlap(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> Drawing:
     """A row a pair of models, a column a group and the whole circuit."""
-    table = _table(study, circuits, correlation)
+    table = overlap_table(circuits, correlation)
     pairs = list(dict.fromkeys(zip(table["circuit_1"], table["circuit_2"], strict=True)))
     columns = [*(group.name for group in study.by_letter), WHOLE]
     with styled(study):
@@ -54,14 +53,6 @@ def overlap(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> 
             handles.append(Line2D([], [], **PUBLISHED, label="published"))
         legend_below(figure, handles)
     return Drawing(figure, table)
-
-
-def _table(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> pd.DataFrame:
-    scores = correlation.rename(columns={"model_1": "circuit_1", "model_2": "circuit_2", "search": "group"})
-    table = circuits.merge(scores[["circuit_1", "circuit_2", "group", "spearman"]], how="left")
-    known = published("overlap")
-    known["published"] = known["shared"] / (known["heads_1"] + known["heads_2"] - known["shared"])
-    return table.merge(known[["circuit_1", "circuit_2", "letter", "published"]], how="left")
 
 
 def _panel(axes: Axes, study: Study, rows: pd.DataFrame, pairs: list[tuple[str, str]], column: str) -> None:

@@ -130,8 +130,8 @@ def _dots(axes: Axes, study: Study, part: pd.DataFrame, models: list[str], names
         own = part[part["model"] == model].drop_duplicates("pairs").set_index("pairs").reindex(names)
         y = [place + 0.66 * ((i + 0.5) / len(models) - 0.5) for place in range(len(names))]
         error = whiskers(own["accuracy"], own["low"], own["high"])
-        look = {"color": study.model_color(model), "marker": study.model_marker(model), "elinewidth": 0.7}
-        axes.errorbar(own["accuracy"], y, xerr=error, ls="none", **look)
+        color, marker = study.model_color(model), study.model_marker(model)
+        axes.errorbar(own["accuracy"], y, xerr=error, ls="none", color=color, marker=marker, elinewidth=0.7)
         axes.plot(own["none_accuracy"], y, "|", color=FAINT, ms=5)
         axes.plot(own["published"], y, **PUBLISHED)
     for edge in range(1, len(names)):

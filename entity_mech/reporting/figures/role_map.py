@@ -129,8 +129,8 @@ def _enough(axes: Axes, study: Study, results: pd.DataFrame, models: list[str], 
         own = enough[enough["model"] == model].set_index("tokens").reindex(list(sets))
         y = [place + 0.7 * ((i + 0.5) / len(models) - 0.5) for place in range(len(sets))]
         error = whiskers(own["accuracy"], own["low"], own["high"])
-        look = {"color": study.model_color(model), "marker": study.model_marker(model), "elinewidth": 0.7}
-        axes.errorbar(own["accuracy"], y, xerr=error, ls="none", **look)
+        color, marker = study.model_color(model), study.model_marker(model)
+        axes.errorbar(own["accuracy"], y, xerr=error, ls="none", color=color, marker=marker, elinewidth=0.7)
     axes.set_ylim(len(sets) - 0.48, -0.52)
     axes.set_yticks([])
     for edge in range(1, len(sets)):

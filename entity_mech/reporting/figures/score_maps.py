@@ -1,13 +1,12 @@
 """Layer-by-head maps of each search beside their null.
 
-Input, models/{model}/path_patching.csv: search, letter, token, layer, head, score, null_score, receiver
+Input, models/{model}/path_patching.csv: search, letter, token, layer, head, score, null_score, exact, receiver, n
 (one row a search and head); and the model's circuit as `circuit_table` gives it (search, layer, head, kept: every
 candidate).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from entity_mech.reporting.study import Study
-from entity_mech.reporting.style import SMALL, Drawing, is_true, legend_below, new_figure, points, styled
+from entity_mech.reporting.style import SMALL, Drawing, legend_below, new_figure, points, styled
+from entity_mech.reporting.tables import is_true, scored_heads
 
 MARKS: dict[str, dict[str, Any]] = {
     "candidate": {"marker": "o", "mfc": "none", "mec": "black"},
@@ -32,34 +32,12 @@ MEANING = {
 }
 
 
-def circuit_table(circuit: Mapping[str, Any]) -> pd.DataFrame:
-    """Candidates of a circuit file: search, letter, token, layer, head, score, kept (False: pruned away)."""
-    rows = []
-    for group in circuit["groups"]:
-        kept = {(head["layer"], head["head"]) for head in group["heads"]}
-        all_heads = [*group.get("candidates", []), *group["heads"]]
-        listed = {(head["layer"], head["head"]): head for head in all_heads}
-        for (layer, head), entry in sorted(listed.items()):
-            rows.append(
-                {
-                    "search": group["name"],
-                    "letter": group["letter"],
-                    "token": group["token"],
-                    "layer": layer,
-                    "head": head,
-                    "score": entry.get("score", float("nan")),
-                    "kept": (layer, head) in kept,
-                }
-            )
-    return pd.DataFrame(rows, columns=["search", "letter", "token", "layer", "head", "score", "kept"])
-
-
 def score_maps(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | None = None) -> Drawing:
     """One row of panels a search: scores on the left, their null on the right, one colour scale for both."""
-    table = _with_kept(scores, circuit)
+    table = scored_heads(study, scores, circuit)
     groups = [group for group in study.by_letter if group.name in set(table["search"])]
     n_layers, n_heads = int(table["layer"].max()) + 1, int(table["head"].max()) + 1
-    null = bool(table["null_score"].notna().any()) if "null_score" in table else False
+    null = bool(table["null_score"].notna().any())
     columns = ["score", "null_score"] if null else ["score"]
     height = float(np.clip(0.08 * n_layers, 1.0, 2.3))
     with styled(study):
@@ -82,25 +60,16 @@ def score_maps(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | None 
             if null:
                 row[1].set_title("null", fontweight="normal")
                 row[1].set_yticklabels([])
+                row[1].set_visible(bool(own["null_score"].notna().any()))  # refined searches into heads have none
         for axes in panels[-1]:
             axes.set_xlabel("head")
+        panels[-1][0].set_xlabel(f"head (n = {int(table['n'].iloc[0])} prompts)")
         names = [name for name in MARKS if is_true(table[name]).any()]
         look: dict[str, Any] = {"ls": "none", "ms": 5, "mew": 0.8}
         handles = [Line2D([], [], label=MEANING[name], **look, **MARKS[name]) for name in names]
         if handles:
             legend_below(figure, handles)
     return Drawing(figure, table)
-
-
-def _with_kept(scores: pd.DataFrame, circuit: pd.DataFrame | None) -> pd.DataFrame:
-    """The scores with `kept`, and `candidate` where it is not there; both False without a circuit."""
-    keys = ["search", "layer", "head"]
-    listed = pd.DataFrame(columns=[*keys, "kept"]) if circuit is None else circuit[[*keys, "kept"]]
-    kept = set(listed.loc[is_true(listed["kept"]), keys].itertuples(index=False, name=None))
-    among = set(listed[keys].itertuples(index=False, name=None))
-    own = list(scores[keys].itertuples(index=False, name=None))
-    table = scores.assign(kept=[head in kept for head in own])
-    return table if "candidate" in table else table.assign(candidate=[head in among for head in own])
 
 
 def _map(axes: Axes, own: pd.DataFrame, column: str, shape: tuple[int, int], limit: float, colormap: str) -> Any:

@@ -1,33 +1,14 @@
-"""Synthetic tables in the shapes of a run, for the tests of reporting."""
+"""Synthetic tables of the main stages, in the shapes of a run, for the tests of reporting."""
 
 import numpy as np
 import pandas as pd
 
+from entity_mech.methods.circuits import Circuit, HeadGroup, circuit_to_json
 from entity_mech.reporting.study import Study
+from entity_mech.reporting.tables import circuit_table
+from tests.helpers.reporting_columns import as_written
 
-CHAIN = (
-    ("value_fetcher", "A", "last", ()),
-    ("position_transmitter", "B", "last", (("value_fetcher", "q"),)),
-    ("position_detector", "C", "query_label", (("position_transmitter", "v"),)),
-    (
-        "structure_reader",
-        "D",
-        "previous_label",
-        (("position_detector", "v"), ("value_fetcher", "k"), ("value_fetcher", "v")),
-    ),
-)
-PAPER = ("llama-7b", "vicuna-7b", "goat-7b", "float-7b")
-
-
-def make_study(n_models: int = 4, names: tuple[str, ...] | None = None, boxes: int = 7) -> Study:
-    """A study of n models: short names, or long ones when there are many."""
-    if names is None:
-        names = tuple(["base", "chat", "lora", "full"][:n_models])
-        names += tuple(f"binding-lora-rank{i}-seed{i}" for i in range(n_models - len(names)))
-    groups = [{"name": n, "letter": a, "token": t, "receivers": r} for n, a, t, r in CHAIN]
-    labels = {"chat": "chat (control)", "lora": "LoRA fine-tune", "full": "full fine-tune"}
-    shown = {name: labels.get(name, name) for name in names}
-    return Study.from_dict({"models": names, "base": names[0], "groups": groups, "boxes": boxes, "labels": shown})
+SMALL = {"A": 5, "B": 4, "C": 1, "D": 6}  # candidates by group
 
 
 def interval(value: float, half: float = 0.04) -> dict[str, float]:
@@ -48,11 +29,13 @@ def behaviour(study: Study, accuracy: dict[str, float] | None = None) -> pd.Data
         for index in range(study.boxes):
             at = float(np.clip(value + rng.normal(0, 0.08), 0, 1))
             rows.append((model, f"accuracy_at_index_{index}", at, *interval(at, 0.09).values(), 70))
-    return pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "n"])
+    return as_written("behaviour", pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "n"]))
 
 
-def path_patching(study: Study, n_layers: int, n_heads: int, kept: dict[str, int], seed: int = 0) -> pd.DataFrame:
-    """models/{model}/path_patching.csv. kept: candidates of each letter."""
+def path_patching(
+    study: Study, n_layers: int, n_heads: int, kept: dict[str, int], seed: int = 0, n: int = 193
+) -> pd.DataFrame:
+    """Rows of the base in tables/path_patching.csv. kept: candidates of each letter, half of them receivers."""
     rng = np.random.default_rng(seed)
     parts = []
     layer, head = (x.ravel() for x in np.mgrid[:n_layers, :n_heads])
@@ -66,30 +49,45 @@ def path_patching(study: Study, n_layers: int, n_heads: int, kept: dict[str, int
         parts.append(
             pd.DataFrame(
                 {
-                    "search": group.name, "letter": group.letter, "token": group.token, "layer": layer, "head": head,
+                    "model": study.base, "search": group.name,
+                    "letter": group.letter, "token": group.token, "layer": layer, "head": head,
                     "score": score, "median": score * 0.9, "share_down": 0.5, "logit_change": score * 3,
-                    "null_score": rng.normal(0, 0.01, len(layer)),
-                    "receiver": rank < max(1, kept[group.letter] // 2), "candidate": rank < kept[group.letter],
+                    "null_score": rng.normal(0, 0.01, len(layer)), "exact": True, "n": n,
+                    "receiver": rank < max(1, kept[group.letter] // 2),
                 }
             )
         )  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+    return as_written("path_patching", pd.concat(parts, ignore_index=True))
 
 
-def circuit(study: Study, scores: pd.DataFrame, model: str) -> dict[str, object]:
-    """circuits/{model}.json: four of five candidates are kept."""
+def circuit(study: Study, scores: pd.DataFrame, model: str, kept: dict[str, int] = SMALL) -> dict[str, object]:
+    """circuits/{model}.json: four of five candidates are kept, the strongest of each group being candidates."""
     groups = []
     for group in study.groups:
-        own = scores[(scores["search"] == group.name) & scores["candidate"]].sort_values("score")
-        heads = [
-            {"layer": int(row.layer), "head": int(row.head), "score": float(row.score), "rank": i + 1}
-            for i, row in enumerate(own.itertuples())
-        ]
-        kept = [head for i, head in enumerate(heads) if i % 5 != 4]
+        own = scores[scores["search"] == group.name].sort_values("score").head(kept[group.letter])
+        heads = [(int(row.layer), int(row.head), float(row.score)) for row in own.itertuples()]
+        chosen = [head for i, head in enumerate(heads) if i % 5 != 4]
         groups.append(
-            {"name": group.name, "letter": group.letter, "token": group.token, "heads": kept, "candidates": heads}
+            HeadGroup(
+                group.name,
+                group.letter,
+                group.token,
+                heads=tuple((layer, head) for layer, head, _ in chosen),
+                scores=tuple(score for *_, score in chosen),
+                candidates=tuple(heads),
+            )
         )
-    return {"model": model, "groups": groups, "threshold": 0.01}
+    return {**circuit_to_json(Circuit(model, tuple(groups))), "threshold": 0.01}
+
+
+def circuits(study: Study) -> pd.DataFrame:
+    """tables/circuits.csv."""
+    found = []
+    for seed, model in enumerate(study.models):
+        table = circuit_table(circuit(study, path_patching(study, 4, 4, SMALL, seed), model))
+        table.insert(0, "model", model)
+        found.append(table)
+    return pd.concat(found, ignore_index=True)
 
 
 def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.DataFrame:
@@ -106,7 +104,8 @@ def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.Da
                 a = f * whole
                 rows.append((model, name, kind, draw, heads, a, a - 0.04, a + 0.04, f, f - 0.05, f + 0.05, 490))
     columns = ["model", "circuit", "kind", "draw", "heads", "accuracy", "accuracy_low", "accuracy_high"]
-    return pd.DataFrame(rows, columns=[*columns, "faithfulness", "faithfulness_low", "faithfulness_high", "n"])
+    columns += ["faithfulness", "faithfulness_low", "faithfulness_high", "n"]
+    return as_written("faithfulness", pd.DataFrame(rows, columns=columns))
 
 
 CARRIES = {"A": "object", "B": "position", "C": "position", "D": "label"}
@@ -121,13 +120,14 @@ def dcm(study: Study, empty: str = "") -> pd.DataFrame:
                 value = 0.5 + 0.02 * i if CARRIES[group.letter] == desideratum else 0.06
                 size, chosen = 10, 7
                 if group.letter == empty:
-                    value, size, chosen = np.nan, 0, 0
+                    value, size, chosen = 0.05, 0, 0  # nothing is patched
                 rows.append(
                     (model, model, group.name, group.letter, desideratum, "1.2 3.0", chosen, size, value,
                      value - 0.05, value + 0.05, 0.05, value - 0.02, 300)
                 )  # fmt: skip
     columns = ["model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size", "accuracy"]
-    return pd.DataFrame(rows, columns=[*columns, "low", "high", "none_accuracy", "all_accuracy", "n"])
+    columns += ["low", "high", "none_accuracy", "all_accuracy", "n"]
+    return as_written("dcm", pd.DataFrame(rows, columns=columns))
 
 
 def dcm_curves(study: Study) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def dcm_curves(study: Study) -> pd.DataFrame:
                     seen = at if step % 4 == 0 else np.nan
                     rows.append((model, group.name, desideratum, step // 32, step % 32, -8 * at - i, seen, 5))
     columns = ["model", "group", "desideratum", "epoch", "step", "loss", "validation_accuracy", "heads"]
-    return pd.DataFrame(rows, columns=columns)
+    return as_written("dcm_curves", pd.DataFrame(rows, columns=columns))
 
 
 def cmap(study: Study, gain: dict[str, float] | None = None, base: float = 0.66) -> pd.DataFrame:
@@ -149,20 +149,47 @@ def cmap(study: Study, gain: dict[str, float] | None = None, base: float = 0.66)
     shares = {"A": 0.7, "B": 0.4, "C": 0.0, "D": 0.05, "full": 1.0, "whole_circuit": 1.05, **(gain or {})}
     rng = np.random.default_rng(3)
     rows = []
-    for model in study.finetuned:
-        pairs = [(model, study.base, 1), (study.base, model, -1)]
-        for donor, target, sign in pairs:
-            start = base if sign > 0 else base + 0.16
+    for model in study.fine_tuned:
+        pair = {"base": study.base, "model": model}
+        own = {study.base: base, model: base + 0.16}
+        for name, value in own.items():
+            rows.append({**pair, **_patched(name, name, "", "", "own", 0), **_accuracy(value)})
+        for donor, target, sign in ((model, study.base, 1), (study.base, model, -1)):
             for circuit_of in (model, study.base):
                 for part, share in shares.items():
-                    a = start + sign * 0.16 * share * (1 if circuit_of == model else 0.8)
-                    common = (study.base, model, donor, target, circuit_of, part)
-                    rows.append((*common, "chosen", None, 12, part == "D", a, a - 0.04, a + 0.04, 490))
+                    value = own[target] + sign * 0.16 * share * (1 if circuit_of == model else 0.8)
+                    chosen = _patched(donor, target, circuit_of, part, "chosen", 12, fallback=part == "D")
+                    rows.append({**pair, **chosen, **_accuracy(value)})
                     for draw in range(10):
-                        r = start + rng.normal(0, 0.01)
-                        rows.append((*common, "random", draw, 12, False, r, r - 0.04, r + 0.04, 490))
-        for name, own in ((study.base, base), (model, base + 0.16)):
-            shown = (own, own - 0.04, own + 0.04, 490)
-            rows.append((study.base, model, name, name, "", "", "own", None, 0, False, *shown))
-    columns = ["base", "model", "donor", "target", "circuit", "part", "kind", "draw", "n_heads", "fallback"]
-    return pd.DataFrame(rows, columns=[*columns, "accuracy", "low", "high", "n"])
+                        drawn = _patched(donor, target, circuit_of, part, "random", 12, draw)
+                        rows.append({**pair, **drawn, **_accuracy(own[target] + rng.normal(0, 0.01))})
+    return as_written("cmap", pd.DataFrame(rows))
+
+
+def _patched(
+    donor: str,
+    target: str,
+    circuit: str,
+    part: str,
+    kind: str,
+    n_heads: int,
+    draw: int | None = None,
+    fallback: bool = False,
+) -> dict[str, object]:
+    about = {"donor": donor, "target": target, "circuit": circuit, "part": part}
+    return {**about, "kind": kind, "draw": draw, "n_heads": n_heads, "fallback": fallback}
+
+
+def _accuracy(value: float) -> dict[str, float]:
+    return {"accuracy": value, "low": value - 0.04, "high": value + 0.04, "n": 490}
+
+
+def run_tables(study: Study, accuracy: dict[str, float] | None = None) -> dict[str, pd.DataFrame]:
+    """The tables of stages that every run has, as the findings and the page take them."""
+    return {
+        "behaviour": behaviour(study, accuracy),
+        "circuits": circuits(study),
+        "faithfulness": faithfulness(study),
+        "dcm": dcm(study),
+        "cmap": cmap(study),
+    }

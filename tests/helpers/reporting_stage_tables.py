@@ -4,21 +4,14 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from reporting_tables import dcm
 
-from entity_mech.methods.attention_patterns import MEAN_COLUMNS, ROW_COLUMNS
-from entity_mech.methods.circuit_size import CURVE_COLUMNS, SUMMARY_COLUMNS
-from entity_mech.methods.cmap_inputs import COLUMNS as INPUT_COLUMNS
 from entity_mech.methods.cmap_inputs import INPUTS
-from entity_mech.methods.completeness import COLUMNS as COMPLETENESS_COLUMNS
-from entity_mech.methods.dcm_transfer import COLUMNS as PATCH_COLUMNS
-from entity_mech.methods.knockout import COLUMNS as KNOCKOUT_COLUMNS
 from entity_mech.methods.knockout import PAPER_PAIRS
-from entity_mech.methods.overlap import OVERLAP_COLUMNS
-from entity_mech.methods.role_map import COLUMNS as ROLE_COLUMNS
 from entity_mech.methods.role_map import ENOUGH, NEEDED
 from entity_mech.reporting.study import Study
 from entity_mech.task.probes import PLAIN_PROBE, PROBES
+from tests.helpers.reporting_columns import COLUMNS
+from tests.helpers.reporting_tables import CARRIES, dcm
 
 ROLES = (
     *("the", "object", "is", "in", "box", "label", "separator"),
@@ -38,7 +31,7 @@ def completeness(study: Study) -> pd.DataFrame:
             ours = float(np.clip(whole + rng.normal(0, 0.06), 0, 1))
             gap = ours - whole
             rows.append((model, model, kind, draw, group, 5, ours, whole, gap, gap - 0.04, gap + 0.04, abs(gap), 490))
-    return pd.DataFrame(rows, columns=COMPLETENESS_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS["completeness"])
 
 
 def overlap(study: Study, empty: str = "C") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -53,8 +46,10 @@ def overlap(study: Study, empty: str = "C") -> tuple[pd.DataFrame, pd.DataFrame]
             rows.append((one, other, name, letter, n, m, shared, share, share, share, 2.1, 0.1, 0.1, 0.06, 0.01))
             if letter:
                 scores.append((one, other, name, letter, 512, float(rng.uniform(-0.1, 0.9))))
-    columns = ["model_1", "model_2", "search", "letter", "heads", "spearman"]
-    return pd.DataFrame(rows, columns=OVERLAP_COLUMNS), pd.DataFrame(scores, columns=columns)
+    return (
+        pd.DataFrame(rows, columns=COLUMNS["overlap"]),
+        pd.DataFrame(scores, columns=COLUMNS["score_correlation"]),
+    )
 
 
 def circuit_size(study: Study, total: int = 1024) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -68,7 +63,9 @@ def circuit_size(study: Study, total: int = 1024) -> tuple[pd.DataFrame, pd.Data
             a = f * (0.6 + 0.03 * i)
             curve.append((model, k, 4 * k, 4 * k / total, a, a - 0.03, a + 0.03, f, f - 0.04, f + 0.04, 490))
         summary.append((model, 0.93, 0.05, 16, 64, 1.0, 490))
-    return pd.DataFrame(curve, columns=CURVE_COLUMNS), pd.DataFrame(summary, columns=SUMMARY_COLUMNS)
+    return pd.DataFrame(curve, columns=COLUMNS["circuit_size"]), pd.DataFrame(
+        summary, columns=COLUMNS["circuit_size_summary"]
+    )
 
 
 def role_map(study: Study) -> pd.DataFrame:
@@ -80,30 +77,35 @@ def role_map(study: Study) -> pd.DataFrame:
         for kind, tokens in sets:
             value = float(rng.uniform(0, 0.9))
             rows.append((model, kind, tokens, value, max(0, value - 0.04), value + 0.04, 490))
-    return pd.DataFrame(rows, columns=ROLE_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS["role_map"])
 
 
 def patched_heads(study: Study, better: float = 0.1) -> pd.DataFrame:
-    """Every circuit's heads in every model; position heads of B on the probes too. better: in fine-tuned models."""
-    rng = np.random.default_rng(7)
-    carries = {"A": "object", "B": "position", "C": "position", "D": "label"}
+    """Every circuit's heads in every model. better: what fine-tuned models gain."""
     rows = []
     for model in study.models:
         for circuit in study.models:
             for group in study.groups:
                 for desideratum in ("object", "label", "position"):
-                    names = [desideratum]
-                    if group.letter == "B" and desideratum == PLAIN_PROBE:
-                        names += PROBES
-                    for pairs in names:
-                        value = 0.45 if carries[group.letter] == desideratum else 0.05
-                        value += better * (model != study.base) - (
-                            0.2 * float(rng.uniform()) if pairs in PROBES else 0
-                        )
-                        heads = 0 if group.letter == "D" and desideratum == "object" else 7
-                        what = (model, circuit, group.name, group.letter, desideratum, pairs, heads)
-                        rows.append((*what, value, value - 0.02, value + 0.02, 0.01, 0.04, 5000, 10))
-    return pd.DataFrame(rows, columns=PATCH_COLUMNS)
+                    value = 0.45 if CARRIES[group.letter] == desideratum else 0.05
+                    value += better * (model != study.base)
+                    heads = 0 if group.letter == "D" and desideratum == "object" else 7
+                    what = (model, circuit, group.name, group.letter, desideratum, desideratum, heads)
+                    rows.append((*what, value, value - 0.02, value + 0.02, 0.01, 0.04, 5000, 10))
+    return pd.DataFrame(rows, columns=COLUMNS["patched_heads"])
+
+
+def probes(study: Study) -> pd.DataFrame:
+    """Position heads of group B on the plain pairs and on every probe: each model's own, and the base's."""
+    rng = np.random.default_rng(7)
+    group, rows = study.group("B"), []
+    for model in study.models:
+        for circuit in dict.fromkeys((model, study.base)):
+            for pairs in (PLAIN_PROBE, *PROBES):
+                value = 0.5 - (0.2 * float(rng.uniform()) if pairs != PLAIN_PROBE else 0)
+                what = (model, circuit, group.name, group.letter, PLAIN_PROBE, pairs, 7)
+                rows.append((*what, value, value - 0.02, value + 0.02, np.nan, 0.04, 300, 1))
+    return pd.DataFrame(rows, columns=COLUMNS["probes"])
 
 
 def probe_masks(study: Study) -> pd.DataFrame:
@@ -117,7 +119,7 @@ def cmap_inputs(study: Study) -> pd.DataFrame:
     """All cmap_inputs/{base}__{model}.csv."""
     rng = np.random.default_rng(8)
     rows = []
-    for model in study.finetuned:
+    for model in study.fine_tuned:
         for donor, target in ((model, study.base), (study.base, model)):
             for circuit in (model, study.base):
                 for part in ("A", "B"):
@@ -128,7 +130,7 @@ def cmap_inputs(study: Study) -> pd.DataFrame:
                         for draw in range(5):
                             r = 0.66 + 0.01 * float(rng.normal())
                             rows.append((*common, "random", draw, 12, False, r, r - 0.04, r + 0.04, 490))
-    return pd.DataFrame(rows, columns=INPUT_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS["cmap_inputs"])
 
 
 def knockout(study: Study, n_layers: int) -> pd.DataFrame:
@@ -140,7 +142,7 @@ def knockout(study: Study, n_layers: int) -> pd.DataFrame:
                 rise = 1 / (1 + np.exp(-(layer - n_layers * (0.3 + 0.1 * pair)) * 8 / n_layers))
                 value = 0.65 + 0.02 * i if target == "random" else 0.05 + (0.6 + 0.02 * i) * rise
                 rows.append((model, source, target, layer, value, value - 0.03, value + 0.03, 490))
-    return pd.DataFrame(rows, columns=KNOCKOUT_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS["knockout"])
 
 
 def prompt_tokens(boxes: int = 7) -> list[str]:
@@ -171,4 +173,6 @@ def attention(study: Study, heads: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]
             row = rng.dirichlet(np.full(len(tokens), 0.05))
             for position, (token, value) in enumerate(zip(tokens, row, strict=True)):
                 prompt.append((*label, 0, position, position, token, value))
-    return pd.DataFrame(means, columns=MEAN_COLUMNS), pd.DataFrame(prompt, columns=ROW_COLUMNS)
+    return pd.DataFrame(means, columns=COLUMNS["attention"]), pd.DataFrame(
+        prompt, columns=COLUMNS["attention_prompt"]
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from entity_mech.reporting.estimates import UNKNOWN, Estimate
+from entity_mech.reporting.findings.estimate import UNKNOWN, Estimate, percent
 
-Tables = Mapping[str, pd.DataFrame]
 YES, NO, PARTLY, NOT_SHOWN, LEFT_OUT = "yes", "no", "in part", "not shown", "left out"
+EMPTY = "empty"  # a group without heads answers nothing
+GAIN, SAME_CIRCUIT, SAME_FUNCTIONS, IMPROVED = "gain", "same_circuit", "same_functions", "improved"
 COLUMNS = [
     "question", "model", "about", "answer", "value", "low", "high", "published", "difference", "source", "sentence",
 ]  # fmt: skip
@@ -20,8 +21,9 @@ COLUMNS = [
 @dataclass(frozen=True)
 class Finding:
     """question: gain | same_circuit | same_functions | improved. about: what the number is of (a group's letter, a
-    circuit). answer: yes, no, in part, not shown, left out, or empty for a number that answers nothing by itself.
-    published: the paper's value of the same number. source: the table it comes from."""
+    circuit; `gain` for a difference of accuracies). answer: yes, no, in part, not shown, left out, empty, or nothing
+    for a number that answers nothing by itself. published: the paper's value of the same number. source: the table
+    it comes from."""
 
     question: str
     model: str
@@ -37,9 +39,10 @@ class Finding:
         """The sentence, with the published value where there is one."""
         if np.isnan(self.published):
             return self.sentence
-        beside = f"published {self.published:.2f}"
+        known = Estimate(self.published).points() if self.about == GAIN else percent(self.published)
+        beside = f"published: {known}"
         if not np.isnan(self.number.value):
-            beside += f", difference {self.number.value - self.published:+.2f}"
+            beside += f", a difference of {Estimate(self.number.value - self.published).points()}"
         return f"{self.sentence.removesuffix('.')} ({beside})."
 
 
@@ -53,10 +56,3 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
         for one in findings
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def first(table: pd.DataFrame, **wanted: object) -> pd.Series | None:
-    """The first row with these values, or None."""
-    for name, value in wanted.items():
-        table = table[table[name] == value]
-    return None if table.empty else table.iloc[0]

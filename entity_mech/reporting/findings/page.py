@@ -1,4 +1,4 @@
-"""The findings of a run, made from its tables (method, section 10): sentences, a table, and the page findings.md.
+"""The findings of a run, made from its tables (method, section 10): short answers, and the page findings.md.
 
 Nothing here is typed by hand: each sentence is put together from numbers and their intervals, and says "not shown"
 where the interval says so.
@@ -11,63 +11,83 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from entity_mech.reporting.answers import base_findings, behaviour_findings, circuit_findings
-from entity_mech.reporting.answers_groups import EMPTY, function_findings, improvement_findings
-from entity_mech.reporting.figures.cmap import UNION, WHOLE
-from entity_mech.reporting.finding import LEFT_OUT, NO, NOT_SHOWN, YES, Finding, Tables
+from entity_mech.reporting.findings.circuit import circuit_findings, own_circuit_findings
+from entity_mech.reporting.findings.estimate import percent
+from entity_mech.reporting.findings.finding import (
+    EMPTY,
+    GAIN,
+    IMPROVED,
+    LEFT_OUT,
+    NO,
+    NOT_SHOWN,
+    SAME_CIRCUIT,
+    SAME_FUNCTIONS,
+    YES,
+    Finding,
+)
+from entity_mech.reporting.findings.gain import accuracy_finding, gain_findings
+from entity_mech.reporting.findings.groups import function_findings
+from entity_mech.reporting.findings.improvement import improvement_findings
 from entity_mech.reporting.published import REFERENCE
 from entity_mech.reporting.study import Study, in_order
+from entity_mech.reporting.tables import UNION, WHOLE, Tables
 
 QUESTIONS = {
-    "gain": "How well does each model track entities?",
-    "same_circuit": "Is the same circuit there after fine-tuning?",
-    "same_functions": "Do its groups do the same?",
-    "improved": "Which group did fine-tuning improve?",
+    GAIN: "How well does each model track entities?",
+    SAME_CIRCUIT: "Is the same circuit there after fine-tuning?",
+    SAME_FUNCTIONS: "Do its groups do the same?",
+    IMPROVED: "Which group did fine-tuning improve?",
 }
 SHORT_QUESTIONS = {
-    "gain": "gain in accuracy",
-    "same_circuit": "same circuit?",
-    "same_functions": "same functions?",
-    "improved": "improved (accuracy in the base)",
+    GAIN: "gain in accuracy",
+    SAME_CIRCUIT: "same circuit?",
+    SAME_FUNCTIONS: "same functions?",
+    IMPROVED: "improved (accuracy in the base)",
 }
 RULES = """\
-Every sentence is made from the tables by these rules; intervals are 95%, from resamples of scenes.
+Every sentence is made from the tables by these rules. Brackets hold 95% intervals, from resamples of scenes.
 
-- A difference is shown when its interval leaves out 0. Differences of accuracy between two models, or of numbers from
-  two tables, are over the same prompts where the tables hold them prompt by prompt; else their interval is put
-  together from the two (MOVER), which is too wide rather than too narrow.
-- The same circuit: yes, when the base's circuit carries more of the model than every random circuit of its size and
-  is not shown to be behind the model's own; in part, when it is behind; else not shown.
-- A group carries the object, the label or the position when its accuracy there lies above the one without patching,
-  and above the second highest's interval. Groups do the same when they carry the same in both models.
-- A group is improved when its outputs, patched into the base, raise the base's accuracy, above every draw of random
-  heads. Its share is that rise over the model's whole gain; shares of groups need not add up to one.
+- A difference is shown when its interval leaves out 0. Where the tables hold two numbers prompt by prompt, their
+  difference is taken over the same prompts; elsewhere its interval is put together from the two intervals (MOVER),
+  which makes it too wide rather than too narrow.
+- Same circuit: yes, when the base's circuit recovers more of the model's accuracy than every random circuit of its
+  size and is not shown to be behind the model's own; in part, when it is behind; otherwise not shown.
+- A group carries the object, the label or the position when patching it moves the answer there more often than
+  patching nothing, and more often than the upper end of the second highest interval. Groups do the same when they
+  carry the same in both models.
+- A group is improved when patching its outputs into the base makes the base more accurate than by itself and than
+  with any draw of as many random heads. Its share is that rise over the model's whole gain; the shares of all groups
+  need not add up to 100%.
 """
 
 
 def find(study: Study, tables: Tables) -> list[Finding]:
-    """All findings of a run.
+    """All findings of a run: numbers of the base and of other models that stand alone, then the fine-tuned models'.
 
-    tables: behaviour and faithfulness; optional: answers, dcm, cmap, overlap, patched_heads (see `answers`,
-    `answers_groups`). A stage that is not there is said to be left out.
+    tables: behaviour and faithfulness; optional: answers, dcm, cmap, overlap, patched_heads (see the modules of the
+    four questions). A stage that is not there is said to be left out.
     """
-    found = base_findings(study, tables)
-    for part in (behaviour_findings, circuit_findings, function_findings, improvement_findings):
-        for model in study.finetuned:
-            found += part(study, tables, model)
+    found = []
+    for model in study.models:
+        if model not in study.fine_tuned:
+            found += [accuracy_finding(study, tables, model), *own_circuit_findings(study, tables, model)]
+    for findings in (gain_findings, circuit_findings, function_findings, improvement_findings):
+        for model in study.fine_tuned:
+            found += findings(study, tables, model)
     return found
 
 
 def verdict(study: Study, findings: Sequence[Finding], question: str, model: str) -> str:
     """The short answer to a question for a fine-tuned model."""
     own = [one for one in findings if one.question == question and one.model == model]
-    if question == "gain":
+    if question == GAIN:
         gain = next(one for one in own if one.about == "gain")
-        return gain.number.signed() if gain.answer in (YES, NO) else f"not shown ({gain.number.signed()})"
-    if question == "same_circuit":
+        points = gain.number.points()
+        return points if gain.answer in (YES, NO) else f"{NOT_SHOWN} ({points})"
+    if question == SAME_CIRCUIT:
         one = next(one for one in own if one.about == "base circuit")
         return one.answer if np.isnan(one.number.value) else f"{one.answer}: {one.number}"
-    if question == "same_functions":
+    if question == SAME_FUNCTIONS:
         return _same_functions(study, own)
     return _improved(study, own)
 
@@ -91,7 +111,7 @@ def _improved(study: Study, own: Sequence[Finding]) -> str:
     better = [one for one in own if one.about in study.letters and one.answer == YES]
     better.sort(key=lambda one: -one.number.value)
     if better:
-        return ", ".join(f"{one.about} ({one.number.value:.2f})" for one in better)
+        return ", ".join(f"{one.about} ({percent(one.number.value)})" for one in better)
     together = [one.about for one in own if one.about in (UNION, WHOLE) and one.answer == YES]
     return "no group alone; all together" if together else NOT_SHOWN
 
@@ -100,7 +120,7 @@ def summary_table(study: Study, findings: Sequence[Finding]) -> pd.DataFrame:
     """Short answers: one row a fine-tuned model, one column a question."""
     rows = [
         {"model": model, **{name: verdict(study, findings, name, model) for name in QUESTIONS}}
-        for model in study.finetuned
+        for model in study.fine_tuned
     ]
     return pd.DataFrame(rows, columns=["model", *QUESTIONS])
 
@@ -110,9 +130,16 @@ def left_out(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(one.sentence for one in findings if one.answer == LEFT_OUT))
 
 
+def _about(study: Study) -> str:
+    tuned = ", ".join(study.label(model) for model in study.fine_tuned) or "none"
+    others = [study.label(model) for model in study.but_base if model not in study.fine_tuned]
+    more = f" Other models: {', '.join(others)}." if others else ""
+    return f"Base: {study.label(study.base)}. Fine-tuned from it: {tuned}.{more}"
+
+
 def findings_markdown(study: Study, findings: Sequence[Finding], run: str) -> str:
     """The page findings.md."""
-    lines = [f"# Findings of the run {run}", ""]
+    lines = [f"# Findings of the run {run}", "", _about(study), ""]
     short = summary_table(study, findings)
     if len(short):
         lines += ["| " + " | ".join(["model", *SHORT_QUESTIONS.values()]) + " |", "|---" * 5 + "|"]

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import reporting_tables as tables
-import reporting_tables_more as more
-
+import tests.helpers.reporting_stage_tables as more
+import tests.helpers.reporting_tables as tables
 from entity_mech.reporting.figures.accuracy import accuracy
 from entity_mech.reporting.figures.attention import attention
 from entity_mech.reporting.figures.circuit_diagram import circuit_diagram
@@ -18,11 +17,11 @@ from entity_mech.reporting.figures.knockout import knockout
 from entity_mech.reporting.figures.overlap import overlap
 from entity_mech.reporting.figures.patched_heads import patched_heads, probes
 from entity_mech.reporting.figures.role_map import role_map
-from entity_mech.reporting.figures.score_maps import circuit_table, score_maps
+from entity_mech.reporting.figures.score_maps import score_maps
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import Drawing
+from entity_mech.reporting.tables import circuit_table
 
-SMALL = {"A": 5, "B": 4, "C": 1, "D": 6}
 LARGE = {"A": 80, "B": 30, "C": 50, "D": 40}
 NAMES = (
     *("behaviour", "path_patching", "circuits", "faithfulness", "completeness", "overlap", "circuit_size"),
@@ -33,7 +32,7 @@ NAMES = (
 def gallery(study: Study, n_layers: int, n_heads: int, kept: dict[str, int]) -> dict[str, Callable[[], Drawing]]:
     """Functions that draw the figures, by the family's name; those of a model, of the base."""
     scores = tables.path_patching(study, n_layers, n_heads, kept)
-    circuit = circuit_table(tables.circuit(study, scores, study.base))
+    circuit = circuit_table(tables.circuit(study, scores, study.base, kept))
     return {
         "behaviour": lambda: accuracy(study, tables.behaviour(study)),
         "path_patching": lambda: score_maps(study, scores, circuit),
@@ -46,7 +45,7 @@ def gallery(study: Study, n_layers: int, n_heads: int, kept: dict[str, int]) -> 
         "dcm": lambda: dcm(study, tables.dcm(study, "C")),
         "dcm_curves": lambda: dcm_curves(study, tables.dcm_curves(study)),
         "patched_heads": lambda: patched_heads(study, more.patched_heads(study)),
-        "probes": lambda: probes(study, more.patched_heads(study), "B", more.probe_masks(study)),
+        "probes": lambda: probes(study, more.probes(study), "B", more.probe_masks(study)),
         "cmap": lambda: cmap(study, tables.cmap(study)),
         "cmap_inputs": lambda: cmap_inputs(study, more.cmap_inputs(study), tables.behaviour(study)),
         "knockout": lambda: knockout(study, more.knockout(study, n_layers)),
