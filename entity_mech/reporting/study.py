@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from entity_mech.task.task import Task
+
 if TYPE_CHECKING:
     from entity_mech.config import Config
 
@@ -47,18 +49,18 @@ class Look:
 
 @dataclass(frozen=True)
 class Study:
-    """The models in the config's order, the study's base, and the groups in the chain's order."""
+    """The models in the config's order, the study's base, the groups in the chain's order, and the task."""
 
     models: tuple[str, ...]
     base: str
     groups: tuple[Group, ...]
-    boxes: int = 7
+    task: Task = field(default_factory=Task)
     labels: Mapping[str, str] = field(default_factory=dict)
     look: Look = Look()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
-        """From plain values: models, base, groups [{name, letter, token, receivers}], boxes, labels, look.
+        """From plain values: models, base, groups [{name, letter, token, receivers}], task, labels, look.
 
         `study_values` makes them from a config.
         """
@@ -75,10 +77,15 @@ class Study:
             models=tuple(values["models"]),
             base=values["base"],
             groups=groups,
-            boxes=int(values.get("boxes", 7)),
+            task=Task.of(values.get("task", {})),
             labels=dict(values.get("labels", {})),
             look=Look(**values.get("look", {})),
         )
+
+    @property
+    def boxes(self) -> int:
+        """Boxes in a scene."""
+        return self.task.boxes
 
     def label(self, model: str) -> str:
         """The model's name in figures."""
@@ -158,7 +165,7 @@ def study_values(config: Config) -> dict[str, Any]:
         "models": [model.name for model in config.models],
         "base": config.base,
         "groups": groups,
-        "boxes": config.task.boxes,
+        "task": config.task.model_dump(exclude={"probe_texts"}),
         "labels": {model.name: model.label or model.name for model in config.models},
         "look": {
             "font_size": float(config.figures.font_size),

@@ -27,7 +27,9 @@ def make_study(n_models: int = 4, names: tuple[str, ...] | None = None, boxes: i
     groups = [{"name": n, "letter": a, "token": t, "receivers": r} for n, a, t, r in CHAIN]
     labels = {"chat": "chat (control)", "lora": "LoRA fine-tune", "full": "full fine-tune"}
     shown = {name: labels.get(name, name) for name in names}
-    return Study.from_dict({"models": names, "base": names[0], "groups": groups, "boxes": boxes, "labels": shown})
+    return Study.from_dict(
+        {"models": names, "base": names[0], "groups": groups, "task": {"boxes": boxes}, "labels": shown}
+    )
 
 
 def interval(value: float, half: float = 0.04) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from entity_mech.task.probes import ProbeTexts
+from entity_mech.task.pair_kinds import ProbeTexts
 from entity_mech.task.words import LETTERS, builtin_objects
 
 KINDS = ("words", "bytes", "bytes_trimmed", "metaspace", "unigram")

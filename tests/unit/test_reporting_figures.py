@@ -17,6 +17,7 @@ from entity_mech.reporting.figures.faithfulness import faithfulness, faithfulnes
 from entity_mech.reporting.figures.role_map import members
 from entity_mech.reporting.figures.score_maps import circuit_table, score_maps
 from entity_mech.reporting.style import save_drawing, short_name, wrap_name
+from entity_mech.task.task import Task
 
 TINY = tables.make_study(4)
 CASES = {
@@ -170,10 +171,10 @@ def test_training_steps_are_counted_over_epochs() -> None:
 
 
 def test_sets_of_tokens_become_words() -> None:
-    assert members("label+last") == ({"label", "last"}, [])
-    assert members("previous_label") == ({"label"}, [])
-    assert members("other_labels+query") == ({"query_box", "query_label", "contains", "last"}, ["labels"])
-    roles, others = members("everything")
+    assert members(Task(), "label+last") == ({"label", "last"}, [])
+    assert members(Task(), "previous_label") == ({"label"}, [])
+    assert members(Task(), "other_labels+query") == ({"query_box", "query_label", "contains", "last"}, ["labels"])
+    roles, others = members(Task(), "everything")
     assert len(roles) == 11
     assert others == ["all"]
 

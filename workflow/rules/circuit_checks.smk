@@ -85,7 +85,11 @@ rule map_roles:
         runtime=minutes(10, 15),
         gpu=gpu,
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={
+            "task": CONFIG.task.model_dump(include={"template", "query"}),
+            "seed": CONFIG.seed,
+            "tf32": CONFIG.compute.tf32,
+        },
         machine=machine,
         code=code("map_roles"),
     script:

@@ -89,6 +89,9 @@ FOUND_IN = [
     for name in ("behaviour", "circuits", "answers", "faithfulness", "dcm", "cmap", "overlap", "patched_heads")
     if name in MERGED or name in COMPARED or name in ("behaviour", "circuits")
 ]
+# The task's sentences: what a prompt's text depends on beside its words.
+SENTENCES = CONFIG.task.model_dump(include={"boxes", "template", "query", "separator", "end", "capitalize"})
+PROBE_TEXTS = CONFIG.task.model_dump(include={"probe_texts"})
 # Pairs that no mask has seen: how many of each part.
 FRESH = {
     "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},

@@ -44,7 +44,7 @@ rule choose_words:
         runtime=10,
         gpu=0,
     params:
-        options=CONFIG.task.model_dump(),
+        options=CONFIG.task.model_dump(exclude={"probe_texts"}),
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("choose_words"),
@@ -74,7 +74,7 @@ rule make_prompts:
     params:
         options=lambda wildcards: {
             "prompts": getattr(CONFIG.prompts, wildcards.split),
-            "boxes": CONFIG.task.boxes,
+            "task": SENTENCES,
             "seed": CONFIG.seed,
         },
         tokenizers=TOKENIZERS,
@@ -107,7 +107,7 @@ rule make_pairs:
         options={
             "pairs": CONFIG.dcm.pairs.model_dump(),
             "desiderata": CONFIG.dcm.desiderata,
-            "boxes": CONFIG.task.boxes,
+            "task": SENTENCES,
             "seed": CONFIG.seed,
         },
         tokenizers=TOKENIZERS,

@@ -25,7 +25,11 @@ rule make_fresh_pairs:
         runtime=15,
         gpu=0,
     params:
-        options=lambda wildcards: {"sizes": FRESH[wildcards.fresh], "boxes": CONFIG.task.boxes, "seed": CONFIG.seed},
+        options=lambda wildcards: {
+            "sizes": FRESH[wildcards.fresh],
+            "task": SENTENCES | (PROBE_TEXTS if wildcards.fresh == "probes" else {}),
+            "seed": CONFIG.seed,
+        },
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("make_fresh_pairs"),

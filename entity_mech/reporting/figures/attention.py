@@ -19,10 +19,6 @@ from entity_mech.reporting.cells import Color
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import FAINT, INK, TEXT_WIDTH, TINY, Drawing, points, styled
 
-ROLES = (
-    *("bos", "the", "object", "is", "in", "box", "label", "separator"),
-    *("query_box", "query_label", "contains", "last"),
-)
 SUMS = ("queried", "others")
 LEFT, CELL, GAP, TOP = 1.5, 0.19, 0.1, 0.78  # inches
 LINE, HEAD = 0.17, 0.2
@@ -31,7 +27,7 @@ MONO = 0.0086  # inches that a letter of the monospaced font takes, per point
 
 def attention(study: Study, means: pd.DataFrame, prompt: pd.DataFrame) -> Drawing:
     """Above: mean attention of each group's strongest heads. Below: one prompt, coloured by attention."""
-    roles = [role for role in ROLES if role in set(means.loc[means["kind"] == "role", "to"])]
+    roles = [role for role in study.task.roles if role in set(means.loc[means["kind"] == "role", "to"])]
     numbered = sorted({int(to) for to in means.loc[means["kind"] == "segment", "to"] if str(to).isdigit()})
     columns = [("role", role) for role in roles]
     columns += [("segment", str(number)) for number in numbered] + [("segment", name) for name in SUMS]
