@@ -19,7 +19,7 @@ from entity_mech.files import write_text
 CAPTIONS = {
     "behaviour": """
         How often each model's likeliest next token, of its whole vocabulary, is the right object: over all
-        queries, and by which box is asked for. Upright lines: the right object is the likeliest of the objects
+        queries, and by which segment is asked for. Upright lines: the right object is the likeliest of the objects
         in the prompt. Dotted: chance, 1/{task[boxes]}. Nothing is ablated. n = {prompts[evaluation]} prompts of
         the evaluation split; 95% intervals over scenes; seed {seed}.
     """,
@@ -110,7 +110,7 @@ CAPTIONS = {
     """,
     "attention": """
         Above: mean attention of each group's strongest heads from the group's token to each token role and each
-        box. Below: one prompt, its tokens coloured by the attention of each group's strongest head. Nothing is
+        segment. Below: one prompt, its tokens coloured by the attention of each group's strongest head. Nothing is
         ablated. n = {prompts[evaluation]} prompts of the evaluation split; 95% intervals over scenes; seed
         {seed}.
     """,

@@ -90,7 +90,7 @@ def _head(run: Path, study: Study, config: Mapping[str, Any], report: bool) -> s
     others = len(study.finetuned)
     about = (
         f"Base: {escape(study.label(study.base))}; {others} fine-tuned model{'' if others == 1 else 's'}; scenes of "
-        f"{study.boxes} boxes, chance 1/{study.boxes}; {config['prompts']['evaluation']} evaluation prompts; seed "
+        f"{study.boxes} objects, chance 1/{study.boxes}; {config['prompts']['evaluation']} evaluation prompts; seed "
         f"{config['seed']}. Brackets: 95% intervals from resamples of scenes."
     )
     links = [markup.link("#findings", "Findings"), markup.link("#models", "Models")]

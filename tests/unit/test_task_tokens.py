@@ -5,14 +5,14 @@ import time
 import h5py
 import numpy as np
 import pytest
-from task_tokenizers import KINDS, build, word_tokenizer
+from task_tokenizers import KINDS, build, check_roles, squeezed, text_up_to, word_tokenizer
 from tokenizers import Regex, pre_tokenizers
 
 from entity_mech.errors import UserError
 from entity_mech.task.datasets import Record, build_pairs, build_split, write_split
 from entity_mech.task.pair_kinds import DESIDERATA, PROBES
 from entity_mech.task.prompts import render
-from entity_mech.task.roles import ALIASES, SETS
+from entity_mech.task.roles import SETS
 from entity_mech.task.scenes import Scene
 from entity_mech.task.task import Task
 from entity_mech.task.tokenize import tokenize_pairs, tokenize_prompts, tokenize_records, tokenize_split
@@ -41,46 +41,13 @@ def probes():
     return build_pairs(["position", *PROBES], WORDS, TASK, {"train": 21}, seed=0)
 
 
-def text_up_to(tokenizer, ids):
-    """What a reader sees of the first tokens of a prompt."""
-    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def squeezed(text):
-    return text.replace(" ", "")
-
-
-def check_roles(prompts, tokens, tokenizer, task=TASK):
-    """Decoding a prompt up to a role's token gives the text up to the end of the role's word, and no more."""
-    assert set(tokens.roles) == {*task.roles, *ALIASES}
-    for row, prompt in enumerate(prompts):
-        ids = tokens.ids[row, : tokens.length[row]]
-        assert squeezed(text_up_to(tokenizer, ids)) == squeezed(prompt.text)
-        spans = dict(prompt.query)
-        if prompt.role_segment >= 0:
-            own = {role: found[prompt.role_segment] for role, found in prompt.segments.items()}
-            spans |= {role: span for role, span in own.items() if span is not None}
-        for role in task.roles[1:]:
-            at = tokens.roles[role][row]
-            if role not in spans:
-                assert at == -1
-                continue
-            start, end = spans[role]
-            assert squeezed(text_up_to(tokenizer, ids[: at + 1])) == squeezed(prompt.text[:end])
-            if role in ("object", "label"):
-                assert squeezed(text_up_to(tokenizer, ids[:at])) == squeezed(prompt.text[:start])
-        assert tokens.roles["last"][row] == tokens.length[row] - 1
-        np.testing.assert_array_equal(tokens.roles["previous_label"], tokens.roles["label"])
-        np.testing.assert_array_equal(tokens.roles["correct_object"], tokens.roles["object"])
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_roles_are_right_for_any_tokenizer(kind, discovery):
     tokenizer = build(kind)
     for name in ("clean", "corrupted", "null"):
         prompts = [record.prompts[name] for record in discovery]
         tokens = tokenize_prompts(prompts, tokenizer)
-        check_roles(prompts, tokens, tokenizer)
+        check_roles(prompts, tokens, tokenizer, TASK)
         has_bos = kind in ("words", "metaspace")
         assert (tokens.roles["bos"] == (0 if has_bos else -1)).all()
         assert (tokens.ids[:, 0] == tokenizer.bos_token_id).all() == has_bos
@@ -92,7 +59,7 @@ def test_roles_are_right_in_changed_prompts(kind, probes):
     groups, _ = tokenize_records(probes, tokenizer)
     for part, tokens in groups.items():
         prompts = [record.prompts["source"] for record in probes if record.part == part]
-        check_roles(prompts, tokens["source"], tokenizer)
+        check_roles(prompts, tokens["source"], tokenizer, TASK)
         for role in ("object", "label", "the", "box", "query_label", "last"):
             assert (tokens["source"].roles[role] >= 0).all()
 

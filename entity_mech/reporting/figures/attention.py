@@ -55,7 +55,7 @@ def _shade(value: float) -> Color:
 
 
 def _x(place: int, n_roles: int, n_numbered: int) -> float:
-    """Left edge of a column; gaps before the boxes and before their sums."""
+    """Left edge of a column; gaps before the segments and before their sums."""
     return LEFT + CELL * 1.12 * place + GAP * ((place >= n_roles) + (place >= n_roles + n_numbered))
 
 
@@ -65,7 +65,7 @@ def _means(axes: Axes, study: Study, means: pd.DataFrame, rows: pd.DataFrame, co
     width = CELL * 1.12
     known = means.set_index(["group", "layer", "head", "kind", "to"])["attention"].to_dict()
     for place, (kind, to) in enumerate(columns):
-        text = to.replace("_", " ") if kind == "role" or to in SUMS else f"box {to}"
+        text = to.replace("_", " ") if kind == "role" or to in SUMS else f"segment {to}"
         x = _x(place, n_roles, n_numbered) + width / 2
         axes.text(x, TOP - 0.05, text, rotation=90, ha="center", va="bottom", fontsize=points(TINY))
     for y, row in enumerate(rows.to_dict("records")):
