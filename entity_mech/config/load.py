@@ -16,13 +16,9 @@ from entity_mech.config.sections import Search
 from entity_mech.errors import UserError
 from entity_mech.models.checks import problems
 from entity_mech.stages.table import OPTIONAL
-
-# Token roles in the order in which they stand in a prompt, and other names of two of them.
-ROLES = (
-    *("bos", "the", "object", "is", "in", "box", "label", "separator"),
-    *("query_box", "query_label", "contains", "last"),
-)
-ALIASES = {"previous_label": "label", "correct_object": "object"}
+from entity_mech.task.pair_kinds import ProbeTexts
+from entity_mech.task.roles import BOS, LAST
+from entity_mech.task.task import Task, probe_problems, wording_problems
 
 
 def load_config(raw: Mapping[str, Any], *, source: str = "the config", check_files: bool = True) -> Config:
@@ -119,6 +115,14 @@ def _goes_round(config: Config, name: str, field: str) -> bool:
     return step == name
 
 
+def _check_wording(config: Config) -> list[str]:
+    """The sentences can be used, and the probes' texts fit them."""
+    task = config.task
+    found = wording_problems(task.template, task.query, task.separator, task.end)
+    found = found or probe_problems(task.template, ProbeTexts(**task.probe_texts.model_dump()))
+    return [f"task.{name}: {shown(value)} {text}." for name, value, text in found]
+
+
 def _check_task(config: Config) -> list[str]:
     """There are letters and objects enough for a scene and one more."""
     task, found = config.task, []
@@ -145,13 +149,53 @@ def _check_task(config: Config) -> list[str]:
     return found
 
 
-def _order(role: str) -> int:
-    """Where a role stands in a prompt."""
-    return ROLES.index(ALIASES.get(role, role))
+def _check_tokens(config: Config) -> list[str]:
+    """Every search has a token of the task, at which its receivers can see it."""
+    if _check_wording(config):
+        return []
+    task, found = config.the_task(), []
+    for index, search in enumerate(config.searches):
+        path = ("searches", index, "token")
+        if search.token == BOS:
+            found.append(
+                f"{dotted(path)}: at {BOS!r}, the first token, a head's output is the same in every prompt, so that "
+                f"nothing can be found there. Allowed: {', '.join(task.search_tokens)}."
+            )
+        elif search.token not in task.search_tokens:
+            found.append(not_among(path, search.token, "a token role of this task", task.search_tokens))
+        elif "logits" in search.receivers and search.token != LAST:
+            found.append(
+                f"{dotted(path)}: the logits are read at the last token, so a search into them needs the token "
+                f"`{LAST}`, not {search.token!r}."
+            )
+        else:
+            found += _check_order(index, search, config.searches[:index], task)
+    return found
+
+
+def _check_order(index: int, search: Search, earlier: Sequence[Search], task: Task) -> list[str]:
+    """q is read at the receivers' own token, k and v at the senders', which must not come after it."""
+    found, by_name = [], {other.name: other.token for other in earlier if other.token in task.search_tokens}
+    for number, receiver in enumerate(search.receivers):
+        if isinstance(receiver, str) or receiver.search not in by_name:
+            continue
+        path, other = ("searches", index, "receivers", number), by_name[receiver.search]
+        here, there = task.order(search.token), task.order(other)
+        if receiver.input == "q" and here != there:
+            found.append(
+                f"{dotted(path)}: q of {receiver.search} is read at its own token {other!r}, so the "
+                f"senders must sit there too, not at {search.token!r}."
+            )
+        if receiver.input != "q" and here > there:
+            found.append(
+                f"{dotted(path)}: {receiver.search} sits at {other!r}, which comes before {search.token!r} "
+                f"and cannot see {receiver.input} there."
+            )
+    return found
 
 
 def _check_searches(config: Config) -> list[str]:
-    """Names and letters are unique; receivers are earlier searches, and the sender's token can reach them."""
+    """Names and letters are unique, and receivers are earlier searches."""
     searches, found = config.searches, []
     names = [search.name for search in searches]
     found += [f"searches: two searches are named {name!r}." for name in _repeated(names)]
@@ -172,33 +216,14 @@ def _check_receivers(index: int, search: Search, earlier: Sequence[Search]) -> l
     if "logits" in search.receivers:
         if len(search.receivers) > 1:
             found.append(f"{dotted(here)}: `logits` stands alone, not beside other receivers.")
-        if search.token != "last":
-            found.append(
-                f"searches[{index}].token: the logits are read at the last token, so a search into them "
-                f"needs the token `last`, not {search.token!r}."
-            )
         return found
-    by_name = {other.name: other for other in earlier}
-    pairs = []
+    names, pairs = [other.name for other in earlier], []
     for number, receiver in enumerate(search.receivers):
         if isinstance(receiver, str):
             continue
-        path = (*here, number)
         pairs.append(f"{receiver.input} of {receiver.search}")
-        if receiver.search not in by_name:
-            found.append(not_among((*path, "search"), receiver.search, "an earlier search", list(by_name)))
-            continue
-        other = by_name[receiver.search].token
-        if receiver.input == "q" and _order(search.token) != _order(other):
-            found.append(
-                f"{dotted(path)}: q of {receiver.search} is read at its own token {other!r}, so the "
-                f"senders must sit there too, not at {search.token!r}."
-            )
-        if receiver.input != "q" and _order(search.token) > _order(other):
-            found.append(
-                f"{dotted(path)}: {receiver.search} sits at {other!r}, which comes before {search.token!r} "
-                f"and cannot see {receiver.input} there."
-            )
+        if receiver.search not in names:
+            found.append(not_among((*here, number, "search"), receiver.search, "an earlier search", names))
     found += [f"{dotted(here)}: {pair} stands there twice." for pair in _repeated(pairs)]
     return found
 
@@ -272,7 +297,9 @@ def _check_words(config: Config) -> list[str]:
 _Check = tuple[frozenset[str], Callable[[Config], list[str]]]
 _CHECKS: list[_Check] = [
     (frozenset({"models", "base"}), _check_models),
+    (frozenset({"task"}), _check_wording),
     (frozenset({"task"}), _check_task),
+    (frozenset({"searches", "task"}), _check_tokens),
     (frozenset({"searches", "models", "dcm"}), _check_searches),
     (frozenset({"figures"}), _check_figures),
     (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),

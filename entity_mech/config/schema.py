@@ -26,11 +26,12 @@ from entity_mech.config.sections import (
     Pruning,
     Receiver,
     Search,
-    Task,
+    TaskKeys,
 )
 from entity_mech.models.sources import ModelSource, build_sources
 from entity_mech.stages.stage import Run
 from entity_mech.stages.table import OPTIONAL
+from entity_mech.task.task import Task
 
 
 def tiny_models() -> list[Model]:
@@ -86,7 +87,7 @@ class Config(Section):
         "each on itself.",
         cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models",
     )
-    task: Task = key(Task, "Scenes and prompts.")
+    task: TaskKeys = key(TaskKeys, "Scenes and prompts.")
     prompts: Prompts = key(Prompts, "How many prompts of each split. Every scene is asked for each of its boxes.")
     searches: list[Search] = key(
         tiny_searches,
@@ -105,6 +106,10 @@ class Config(Section):
     leave_out: list[str] = key(list, "Optional stages that this run does without.", words=OPTIONAL)
     figures: Figures = key(Figures, "Style of the figures.")
     compute: Compute = key(Compute, "What the run may use of the machine.")
+
+    def the_task(self) -> Task:
+        """The task as one value. Raises UserError for a wording that cannot be used."""
+        return Task.of(self.task.model_dump())
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises KeyError for another name."""

@@ -5,9 +5,10 @@ These models are the only truth about the keys; `schema.py` says what a whole co
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from pydantic import Tag
+from pydantic import Tag, model_validator
 
 from entity_mech.config.keys import (
     DEVICE,
@@ -23,11 +24,8 @@ from entity_mech.config.keys import (
     Section,
     key,
 )
-
-Role = Literal[
-    "bos", "the", "object", "is", "in", "box", "label", "separator",
-    "query_box", "query_label", "contains", "last", "previous_label", "correct_object",
-]  # fmt: skip
+from entity_mech.task.pair_kinds import ProbeTexts
+from entity_mech.task.task import QUERY, TEMPLATE, default_texts
 
 
 class Model(Section):
@@ -70,9 +68,43 @@ class Model(Section):
     trust_remote_code: bool = key(False, "Whether a model's own Python code may run when it is prepared.")
 
 
-class Task(Section):
-    """Scenes and prompts: `The {object} is in Box {label}, ... . Box {label} contains the`."""
+_TEXTS = ProbeTexts()
 
+
+class ProbeTextKeys(Section):
+    """Texts of the position probes; without its text (null) a probe is left out.
+
+    The defaults belong to the default template. With another one the texts are null, unless they are given.
+    """
+
+    text_at_start: str | None = key(_TEXTS.text_at_start, "Text in front of the first segment.")
+    text_at_end: str | None = key(_TEXTS.text_at_end, "Text behind the last segment.")
+    extra_words: str | None = key(_TEXTS.extra_words, "Template of the queried segment, with more words.")
+    box_first: str | None = key(
+        _TEXTS.box_first,
+        "Template of the queried segment, with the label first. None where the task's own template has it first.",
+    )
+    is_not_in: str | None = key(_TEXTS.is_not_in, "Template of the queried segment, negated.")
+    boxes_before_segment: str | None = key(
+        _TEXTS.boxes_before_segment, "Text before the queried segment; each {label} becomes a label of no segment."
+    )
+
+
+class TaskKeys(Section):
+    """Scenes and prompts: `The {object} is in Box {label}, ... . Box {label} contains the`, or your own wording."""
+
+    template: str = key(
+        TEMPLATE,
+        "Sentence of a segment, with {object} and {label} once each. Each other word is a token role, named by the "
+        "word in small letters (the, is, in, box).",
+    )
+    query: str = key(
+        QUERY,
+        "The question, with {label} once and another word or mark at its end. The answer, an object, follows it.",
+    )
+    separator: str = key(",", "Punctuation between segments; may be empty.")
+    end: str = key(".", "Punctuation behind the last segment.")
+    capitalize: bool = key(True, "Whether a prompt begins with a capital letter.")
     boxes: int = key(7, "Boxes in a scene; chance is 1 / boxes.", unit="boxes", ge=2, le=25)
     objects: Objects = key(
         "builtin",
@@ -81,6 +113,17 @@ class Task(Section):
         "the run.",
     )
     labels: str = key("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Letters that may label a box.", pattern=LETTERS)
+    probe_texts: ProbeTextKeys = key(ProbeTextKeys, "What the position probes write.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _texts_of_the_template(cls, given: Any) -> Any:
+        """Another template starts without the default one's texts."""
+        template = given.get("template", TEMPLATE) if isinstance(given, dict) else TEMPLATE
+        texts = given.get("probe_texts", {}) if isinstance(given, dict) else None
+        if template == TEMPLATE or not isinstance(texts, dict):
+            return given
+        return {**given, "probe_texts": {**asdict(default_texts(template)), **texts}}
 
 
 class Prompts(Section):
@@ -127,7 +170,11 @@ class Search(Section):
 
     name: str = key(..., "Name of the group of heads that it finds.", pattern=IDENTIFIER)
     letter: str = key(..., "Its letter in tables and figures.", pattern=LETTER)
-    token: Role = key(..., "Token role at which its heads (the senders) sit.")
+    token: str = key(
+        ...,
+        "Token role at which its heads (the senders) sit: `last`, `query_label`, `previous_label`, `correct_object`, "
+        "`separator`, or another word of the template or the query.",
+    )
     receivers: list[Source] = key(
         ..., "What is patched: `logits` alone, or inputs of heads found by earlier searches.", min_length=1
     )

@@ -23,7 +23,7 @@ from entity_mech.errors import UserError
 from entity_mech.files import AGAIN, atomic_path
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
-from entity_mech.task.roles import ALIASES
+from entity_mech.task.roles import own_name
 from entity_mech.task.tokens import TokenizedPrompts
 
 CHUNK_BYTES = 1 << 20
@@ -97,7 +97,7 @@ class StoredHeads:
         self, role: str, heads: Sequence[tuple[int, int]], rows: Rows = slice(None)
     ) -> Float[np.ndarray, "prompt n_heads d_head"]:
         """Outputs of (layer, head) pairs at a role. Raises UserError for one that is not stored."""
-        role = ALIASES.get(role, role)
+        role = own_name(role)
         if not heads:
             return np.zeros((len(np.arange(len(self))[rows]), 0, self.z.shape[-1]), np.float32)
         if self.chosen is None:
@@ -112,7 +112,7 @@ class StoredHeads:
         """Outputs of every head at a role. Raises UserError when the role or some heads are not stored."""
         if self.chosen is not None:
             raise UserError(f"{self.where}: holds chosen heads only, not every head")
-        role = ALIASES.get(role, role)
+        role = own_name(role)
         if role not in self.roles:
             raise UserError(f"{self.where}: no outputs at {role!r}; it has {', '.join(self.roles)}")
         return _read_rows(self.z, rows, self.roles.index(role))
@@ -198,7 +198,7 @@ def store_head_outputs(
     head that the model has not.
     """
     s = decoder.shape
-    roles = list(dict.fromkeys(ALIASES.get(role, role) for role in roles))
+    roles = list(dict.fromkeys(own_name(role) for role in roles))
     positions = np.stack([role_positions(prompts, role) for role in roles], 1)
     group.attrs["roles"] = roles
     if heads is None:
@@ -226,7 +226,7 @@ def store_head_outputs(
 def _head_table(decoder: Decoder, roles: Sequence[str], heads: Sequence[Head]) -> np.ndarray:
     s = decoder.shape
     table = []
-    for role, layer, head in dict.fromkeys((ALIASES.get(role, role), la, h) for role, la, h in heads):
+    for role, layer, head in dict.fromkeys((own_name(role), la, h) for role, la, h in heads):
         if role not in roles or not (0 <= layer < s.n_layers and 0 <= head < s.n_heads):
             has = f"{s.n_layers} x {s.n_heads} heads, roles {', '.join(roles)}"
             raise UserError(f"{decoder.name}: no head {layer}.{head} at {role!r} ({has})")

@@ -8,7 +8,7 @@ from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.methods.candidates import knee
 from entity_mech.methods.intervals import mean_interval, ratio_interval
 from entity_mech.models.decoder import Decoder
-from entity_mech.task.roles import ALIASES
+from entity_mech.task.roles import own_name
 from entity_mech.task.tokens import TokenizedPrompts
 
 CURVE_COLUMNS = [
@@ -29,12 +29,12 @@ def nested_masks(scores: pd.DataFrame, ks: list[int], n_layers: int, n_heads: in
 
     Positive scores come last, so that the largest circuit has every head at the roles: the ceiling.
     """
-    named = [ALIASES.get(token, token) for token in scores["token"]]
+    named = [own_name(token) for token in scores["token"]]
     roles = list(dict.fromkeys(named))
     masks = np.zeros((len(ks), len(roles), n_layers, n_heads), dtype=bool)
     for _, table in scores.groupby("search", sort=False):
         token = str(table["token"].iloc[0])
-        role = roles.index(ALIASES.get(token, token))
+        role = roles.index(own_name(token))
         ordered = table.sort_values(["score", "layer", "head"])
         layer, head = ordered["layer"].to_numpy(), ordered["head"].to_numpy()
         for mask, k in zip(masks, ks, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json, write_checked_json
-from entity_mech.task.roles import ALIASES
+from entity_mech.task.roles import own_name
 
 HeadIndex = tuple[int, int]  # (layer, head)
 
@@ -40,7 +40,7 @@ class HeadGroup:
     @property
     def role(self) -> str:
         """The token role under its own name."""
-        return ALIASES.get(self.token, self.token)
+        return own_name(self.token)
 
     def score(self, head: HeadIndex) -> float:
         """A head's score; 0 when the group has none."""

@@ -16,11 +16,10 @@ from entity_mech.errors import UserError
 from entity_mech.methods.head_ablation import correct_without
 from entity_mech.methods.intervals import mean_interval
 from entity_mech.models.decoder import Decoder
-from entity_mech.task.roles import QUERY_ROLES, SEGMENT_ROLES
+from entity_mech.task.roles import LABEL, OBJECT
 from entity_mech.task.tokens import TokenizedPrompts
 
 COLUMNS = ["model", "kind", "tokens", "accuracy", "low", "high", "n"]
-NEEDED = (*SEGMENT_ROLES, *QUERY_ROLES)
 # Sets of tokens that are tried in addition to the circuit's own; `segment` is the queried segment.
 ENOUGH: tuple[tuple[str, ...], ...] = (
     ("last",),
@@ -34,13 +33,20 @@ ENOUGH: tuple[tuple[str, ...], ...] = (
     ("other_separators", "separator", "query"),
     ("everything",),
 )
+# Where the object comes second, it may be the token at which the two are bound.
+OBJECT_SECOND: tuple[tuple[str, ...], ...] = (("object", "last"), ("object", "query_label", "last"))
+
+
+def sets_of(roles: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The sets of tokens that are tried for a task's roles, which are in the order of a prompt."""
+    return (*ENOUGH, *OBJECT_SECOND) if roles.index(LABEL) < roles.index(OBJECT) else ENOUGH
 
 
 def tokens_of(prompts: TokenizedPrompts, names: Sequence[str]) -> np.ndarray:
     """Tokens that belong to any of the named roles or sets, bool [prompt, pos].
 
-    Beside roles and the sets of other segments' tokens: `segment` (the queried segment), `query` and
-    `everything`. Raises UserError for another name.
+    Beside roles and the sets of other segments' tokens: `segment` (the queried segment), `query` (all behind the last
+    segment) and `everything`. Raises UserError for another name.
     """
     pos = np.arange(prompts.ids.shape[1])
     chosen: np.ndarray = np.zeros(prompts.ids.shape, dtype=bool)
@@ -50,8 +56,8 @@ def tokens_of(prompts: TokenizedPrompts, names: Sequence[str]) -> np.ndarray:
         elif name == "segment":
             chosen |= (prompts.segment == prompts.query_index[:, None]) & (prompts.segment >= 0)
         elif name == "query":
-            start = role_positions(prompts, "query_box")[:, None]
-            chosen |= (pos >= start) & (pos < prompts.length[:, None])
+            context = np.where(prompts.segment >= 0, pos, -1).max(1)[:, None]
+            chosen |= (pos > context) & (pos < prompts.length[:, None])
         elif name in prompts.sets:
             chosen |= prompts.sets[name]
         elif name in prompts.roles:
@@ -90,8 +96,8 @@ def role_map(
     means: Tensor,
     model_correct: np.ndarray,
     *,
-    needed: Sequence[str] = NEEDED,
-    sets: Sequence[Sequence[str]] = ENOUGH,
+    needed: Sequence[str],
+    sets: Sequence[Sequence[str]],
     seed: int = 0,
 ) -> pd.DataFrame:
     """F without all heads at one role alone, and with heads at some sets of tokens alone.
@@ -99,18 +105,20 @@ def role_map(
     Args:
         prompts: the evaluation split; means: [pos, layer, head, d_head] of this model.
         model_correct: whether the intact model is right [prompt].
+        needed: the task's roles; sets: names of tokens whose heads are kept together, of `sets_of`.
 
-    Roles that a prompt has no token for are left out of `needed`. Columns: model, kind (intact, needed, enough),
-    tokens (names joined by "+"), accuracy with its interval, n.
+    Roles that a prompt has no token for are left out, and sets with such a role. Columns: model, kind (intact,
+    needed, enough), tokens (names joined by "+"), accuracy with its interval, n.
     """
     shape = decoder.shape
     found: list[tuple[str, str, np.ndarray]] = [("intact", "", np.asarray(model_correct, dtype=bool))]
-    there = [role for role in needed if (prompts.roles.get(role, np.array([-1])) >= 0).all()]
+    missing = {role for role, at in prompts.roles.items() if (at < 0).any()}
+    there = [role for role in needed if role in prompts.roles and role not in missing]
     everywhere = [(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
     variants: list[list[Head]] = [[(role, layer, head) for layer, head in everywhere] for role in there]
     without = correct_without(decoder, prompts, means, variants, label="without heads at a role")
     found += [("needed", role, correct) for role, correct in zip(there, without, strict=True)]
-    for names in dict.fromkeys(tuple(names) for names in sets):
+    for names in dict.fromkeys(tuple(names) for names in sets if not missing & set(names)):
         joined = "+".join(names)
         kept = tokens_of(prompts, names)
         found.append(("enough", joined, enough(decoder, prompts, means, kept, f"heads at {joined} alone")))

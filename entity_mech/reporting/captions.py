@@ -45,8 +45,8 @@ SHARED = {
 CAPTIONS = {
     "behaviour": """
         How often each model's most likely next token, of its whole vocabulary, is the correct object: over all
-        queries, and by which box is asked for. Upright lines: the correct object is the most likely of the objects
-        in the prompt. Dotted: chance, 1/{{ config.task.boxes }}. Nothing is ablated. {{ evaluated }}; seed
+        queries, and by which segment is asked for. Upright lines: the correct object is the most likely of the
+        objects in the prompt. Dotted: chance, 1/{{ config.task.boxes }}. Nothing is ablated. {{ evaluated }}; seed
         {{ config.seed }}.
     """,
     "path_patching": """
@@ -141,7 +141,7 @@ CAPTIONS = {
     """,
     "attention": """
         Above: mean attention of each group's strongest heads from the group's token to each token role and each
-        box. Below: one prompt, its tokens coloured by the attention of each group's strongest head. Nothing is
+        segment. Below: one prompt, its tokens coloured by the attention of each group's strongest head. Nothing is
         ablated. {{ evaluated }}; seed {{ config.seed }}.
     """,
 }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from entity_mech.task.task import Task
+
 if TYPE_CHECKING:
     from entity_mech.config.schema import Config
 
@@ -57,7 +59,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Study:
-    """The models in the config's order, the study's base, and the groups in the chain's order.
+    """The models in the config's order, the study's base, the groups in the chain's order, and the task.
 
     fine_tuned: the models fine-tuned from the base, in the config's order; others may be there for comparison. seed:
     the config's, from which the findings derive theirs.
@@ -68,13 +70,13 @@ class Study:
     fine_tuned: tuple[str, ...]
     groups: tuple[Group, ...]
     seed: int = 0
-    boxes: int = 7
+    task: Task = field(default_factory=Task)
     labels: Mapping[str, str] = field(default_factory=dict)
     look: Look = Look()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
-        """From plain values: models, base, fine_tuned, groups [{name, letter, token, receivers}], seed, boxes,
+        """From plain values: models, base, fine_tuned, groups [{name, letter, token, receivers}], seed, task,
         labels, look.
 
         `study_values` makes them from a config.
@@ -94,10 +96,15 @@ class Study:
             fine_tuned=tuple(values["fine_tuned"]),
             groups=groups,
             seed=int(values.get("seed", 0)),
-            boxes=int(values.get("boxes", 7)),
+            task=Task.of(values.get("task", {})),
             labels=dict(values.get("labels", {})),
             look=Look(**values.get("look", {})),
         )
+
+    @property
+    def boxes(self) -> int:
+        """Boxes in a scene."""
+        return self.task.boxes
 
     def label(self, model: str) -> str:
         """The model's name in figures."""
@@ -179,7 +186,7 @@ def study_values(config: Config) -> dict[str, Any]:
         "fine_tuned": config.fine_tuned(),
         "groups": groups,
         "seed": config.seed,
-        "boxes": config.task.boxes,
+        "task": config.task.model_dump(exclude={"probe_texts"}),
         "labels": {model.name: model.label or model.name for model in config.models},
         "look": {
             "font_size": float(config.figures.font_size),

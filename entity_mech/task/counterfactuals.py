@@ -14,7 +14,6 @@ import numpy as np
 from entity_mech.errors import UserError
 from entity_mech.task.scenes import Scenes, SceneSource, hashes
 
-DESIDERATA = ("object", "label", "position")
 _ROUNDS = 200
 _POOL = 1024
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +12,16 @@ import numpy as np
 
 from entity_mech.errors import UserError
 from entity_mech.files import atomic_path
-from entity_mech.task.counterfactuals import (
-    DESIDERATA,
-    Queries,
-    corrupted,
-    desideratum,
-    every_box,
-    null,
-)
-from entity_mech.task.probes import PLAIN_PROBE, PROBES, ProbeSources, ProbeTexts, probe_sources
+from entity_mech.task.counterfactuals import Queries, corrupted, desideratum, every_box, null
+from entity_mech.task.pair_kinds import DESIDERATA, PLAIN_PROBE, PROBES
+from entity_mech.task.probes import ProbeSources, probe_sources
 from entity_mech.task.prompts import PLAIN, Prompt, render
 from entity_mech.task.scenes import Scene, SceneSource
 from entity_mech.task.seeds import generator
-from entity_mech.task.wording import Wording
+from entity_mech.task.task import Task
 from entity_mech.task.words import Words
 
 PROMPT_SPLITS = ("discovery", "pruning", "ablation", "evaluation")
-
-
-@dataclass(frozen=True)
-class TaskOptions:
-    """The task: how many boxes, which sentences, which texts the position probes add."""
-
-    boxes: int = 7
-    wording: Wording = field(default_factory=Wording)
-    probe_texts: ProbeTexts = field(default_factory=ProbeTexts)
-
-    def __post_init__(self) -> None:
-        if self.boxes < 2:
-            raise UserError(f"boxes = {self.boxes}: a scene needs at least 2")
 
 
 @dataclass(frozen=True)
@@ -57,7 +38,7 @@ class Record:
     target: str | None = None
 
 
-def build_split(name: str, words: Words, task: TaskOptions, n: int, seed: int) -> list[Record]:
+def build_split(name: str, words: Words, task: Task, n: int, seed: int) -> list[Record]:
     """n records of a split of prompts: discovery, pruning, ablation or evaluation (method, section 1).
 
     Every scene is asked for all its boxes, in the order of the text; when n is no multiple of the number of boxes,
@@ -91,9 +72,7 @@ def build_split(name: str, words: Words, task: TaskOptions, n: int, seed: int) -
     ]
 
 
-def build_pairs(
-    kinds: Sequence[str], words: Words, task: TaskOptions, sizes: Mapping[str, int], seed: int
-) -> list[Record]:
+def build_pairs(kinds: Sequence[str], words: Words, task: Task, sizes: Mapping[str, int], seed: int) -> list[Record]:
     """Pairs of base and source prompts for each desideratum or position probe of `kinds`.
 
     sizes: part -> pairs of each kind. `train`, `validation` and `test` draw from their own share of scenes, parts
@@ -101,7 +80,7 @@ def build_pairs(
     Base scenes are different ones, each asked for all its boxes. The plain position desideratum and the probes
     start from the same pairs. Raises UserError for an unknown kind and when the words leave too little choice.
     """
-    allowed = (*DESIDERATA, *PROBES)
+    allowed = (*DESIDERATA, *task.probes)
     unknown = [kind for kind in kinds if kind not in allowed]
     if unknown:
         raise UserError(f"{', '.join(unknown)}: no desideratum or probe; allowed are {', '.join(allowed)}")
@@ -118,9 +97,9 @@ def build_pairs(
     return records
 
 
-def _sources(source: SceneSource, base: Queries, kind: str, task: TaskOptions) -> ProbeSources:
+def _sources(source: SceneSource, base: Queries, kind: str, task: Task) -> ProbeSources:
     if kind in PROBES:
-        return probe_sources(source, base, kind, task.wording, task.probe_texts)
+        return probe_sources(source, base, kind, task)
     found, target = desideratum(source, base, kind)
     return ProbeSources(found.scenes, found.index, [PLAIN] * len(base), target)
 
@@ -145,7 +124,7 @@ def _ablation(source: SceneSource, write: _Writer, n: int) -> list[Record]:
 class _Writer:
     """Turns rows into prompts; the same scene gets the same id, counted in order of appearance."""
 
-    def __init__(self, words: Words, task: TaskOptions) -> None:
+    def __init__(self, words: Words, task: Task) -> None:
         self.words, self.task = words, task
         self.ids: dict[Scene, int] = {}
 
@@ -153,7 +132,7 @@ class _Writer:
         scene = queries.scenes.scene(row, self.words)
         scene_id = self.ids.setdefault(scene, len(self.ids))
         index = int(queries.index[row])
-        return render(scene, index, self.task.wording, scene_id=scene_id, **options)
+        return render(scene, index, self.task, scene_id=scene_id, **options)
 
 
 def write_split(records: Sequence[Record], path: str | Path) -> None:

@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from entity_mech.errors import UserError
 from entity_mech.task.counterfactuals import Queries, beside, desideratum, next_segment, unused
+from entity_mech.task.pair_kinds import PLAIN_PROBE
 from entity_mech.task.prompts import PLAIN, Change
 from entity_mech.task.scenes import Scenes, SceneSource
-from entity_mech.task.wording import Wording, check_template
-
-PLAIN_PROBE = "position"
-PROBES = (
-    "text_at_start",
-    "text_at_end",
-    "extra_words",
-    "no_commas",
-    "extra_comma",
-    "segment_at_start",
-    "segment_at_end",
-    "boxes_before_segment",
-    "next_segment",
-    "box_first",
-    "is_not_in",
-)
-
-
-@dataclass(frozen=True)
-class ProbeTexts:
-    """The texts of the probes.
-
-    extra_words, box_first, is_not_in: templates of the queried segment. boxes_before_segment: each {label} in it
-    becomes a label that the scene does not have (the published text has no such place: "..., Box PP, Box BB and
-    Box AA"). Templates are checked: UserError.
-    """
-
-    text_at_start: str = "there are a bunch of boxes containing objects"
-    text_at_end: str = "these are a bunch of boxes containing objects"
-    extra_words: str = "the {object} is contained in the Box {label}"
-    box_first: str = "Box {label} contains the {object}"
-    is_not_in: str = "the {object} is not in Box {label}"
-    boxes_before_segment: str = "there are three additional boxes, Box {label}, Box {label} and Box {label}"
-
-    def __post_init__(self) -> None:
-        for name in ("extra_words", "box_first", "is_not_in"):
-            check_template(getattr(self, name), f"probe {name}")
-        for field in fields(self):
-            if not getattr(self, field.name).strip():
-                raise UserError(f"probe {field.name}: its text is empty")
+from entity_mech.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -67,15 +29,14 @@ class ProbeSources:
     target: np.ndarray
 
 
-def probe_sources(
-    source: SceneSource, base: Queries, probe: str, wording: Wording, texts: ProbeTexts
-) -> ProbeSources:
+def probe_sources(source: SceneSource, base: Queries, probe: str, task: Task) -> ProbeSources:
     """Sources of a probe, or of the plain position desideratum, for every base row.
 
-    Raises UserError for an unknown probe and when the words leave too little choice.
+    Raises UserError for a probe that the task does not have and when the words leave too little choice.
     """
-    if probe not in (*PROBES, PLAIN_PROBE):
-        raise UserError(f"probe {probe!r}: allowed are {', '.join((PLAIN_PROBE, *PROBES))}")
+    allowed = (PLAIN_PROBE, *task.probes)
+    if probe not in allowed:
+        raise UserError(f"probe {probe!r}: allowed are {', '.join(allowed)}")
     draw = next_segment if probe == "next_segment" else _position
     found, target = draw(source, base)
     scenes, index = found.scenes, found.index
@@ -85,9 +46,9 @@ def probe_sources(
         scenes = beside(extra, scenes) if at_start else beside(scenes, extra)
         index = index + at_start
     if probe == "boxes_before_segment":
-        changes = _boxes_before(source, found, texts.boxes_before_segment)
+        changes = _boxes_before(source, found, task.texts.boxes_before_segment or "")
     else:
-        changes = [_change(probe, wording, texts)] * len(base)
+        changes = [_change(probe, task)] * len(base)
     return ProbeSources(scenes, index, changes, target)
 
 
@@ -95,19 +56,21 @@ def _position(source: SceneSource, base: Queries) -> tuple[Queries, np.ndarray]:
     return desideratum(source, base, "position")
 
 
-def _change(probe: str, wording: Wording, texts: ProbeTexts) -> Change:
+def _change(probe: str, task: Task) -> Change:
     """The change of a text that is the same for every row."""
     match probe:
         case "text_at_start":
-            return Change(before=(0, texts.text_at_start))
+            return Change(before=(0, task.texts.text_at_start or ""))
         case "text_at_end":
-            return Change(after=texts.text_at_end)
+            return Change(after=task.texts.text_at_end)
         case "no_commas":
             return Change(separator="")
         case "extra_comma":
-            return Change(every=wording.segment.replace("{object}", "{object}" + (wording.separator or ",")))
+            # Behind a segment's first place: behind its last one there is a separator already.
+            place = "{label}" if task.label_first else "{object}"
+            return Change(every=task.template.replace(place, place + (task.separator or ",")))
         case "extra_words" | "box_first" | "is_not_in":
-            return Change(queried=getattr(texts, probe))
+            return Change(queried=getattr(task.texts, probe))
     return PLAIN
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from entity_mech.task.roles import SEGMENT_ROLES
+from entity_mech.task.roles import LABEL, OBJECT, SEPARATOR
 from entity_mech.task.scenes import Scene
-from entity_mech.task.wording import Piece, Wording, query_pieces, segment_pieces
+from entity_mech.task.task import Task
+from entity_mech.task.wording import Piece, segment_pieces, sentence_case
 
 Span = tuple[int, int]
 
@@ -76,59 +77,61 @@ class _Text:
 def render(
     scene: Scene,
     query_index: int,
-    wording: Wording,
+    task: Task,
     *,
     scene_id: int = 0,
     query_label: str | None = None,
     role_segment: int | None = None,
     change: Change = PLAIN,
 ) -> Prompt:
-    """The prompt that asks a scene for the box of segment `query_index`.
+    """The prompt that asks a scene for the object of segment `query_index`.
 
     query_label: another label to ask for (the answer is then None, unless it is that segment's own).
     role_segment: the segment that the context's roles mean, by default the queried one.
     """
-    text = _Text()
-    spans: list[dict[str, Span]] = []
-    separator = wording.separator if change.separator is None else change.separator
-    last = len(scene.objects) - 1
-    for i, (obj, label) in enumerate(zip(scene.objects, scene.labels, strict=True)):
-        if change.before is not None and change.before[0] == i:
-            text.add(f"{change.before[1]}{separator} ")
-        template = change.every or wording.segment
-        if i == query_index and change.queried:
-            template = change.queried
-        pieces = segment_pieces(template, wording.segment)
-        found = text.add_pieces(pieces, {"{object}": obj, "{label}": label})
-        mark = wording.end if i == last and change.after is None else separator
-        if mark:
-            found["separator"] = text.add(mark)
-        text.add(" ")
-        spans.append(found)
-    if change.after is not None:
-        text.add(f"{change.after}{wording.end} ")
     own = scene.labels[query_index] if query_index >= 0 else None
     asked = own if query_label is None else query_label
     if asked is None:
         raise ValueError("a prompt without a queried segment needs a query label")
-    query = text.add_pieces(query_pieces(wording.query), {"{label}": asked})
+    text = _Text()
+    spans = _add_segments(text, scene, query_index, task, change)
+    query = text.add_pieces(task.query_pieces, {"{label}": asked})
+    whole = "".join(text.parts)
+    # A capital would make another word of an object or a label.
+    capital = task.capitalize and all(spans[0][place][0] > 0 for place in (OBJECT, LABEL))
     return Prompt(
         scene=scene_id,
-        text=sentence_case("".join(text.parts)),
+        text=sentence_case(whole) if capital else whole,
         objects=scene.objects,
         labels=scene.labels,
         query_index=query_index,
         answer=scene.objects[query_index] if query_index >= 0 and asked == own else None,
         role_segment=query_index if role_segment is None else role_segment,
-        segments={role: tuple(found.get(role) for found in spans) for role in SEGMENT_ROLES},
+        segments={role: tuple(found.get(role) for found in spans) for role in task.segment_roles},
         query=query,
     )
 
 
-def sentence_case(text: str) -> str:
-    """The text with a capital in front, unless that would change its length."""
-    first = text[:1].upper()
-    return first + text[1:] if len(first) == 1 else text
+def _add_segments(text: _Text, scene: Scene, query_index: int, task: Task, change: Change) -> list[dict[str, Span]]:
+    """Write the context, and return the spans of each segment's roles."""
+    spans: list[dict[str, Span]] = []
+    separator = task.separator if change.separator is None else change.separator
+    last = len(scene.objects) - 1
+    for i, (obj, label) in enumerate(zip(scene.objects, scene.labels, strict=True)):
+        if change.before is not None and change.before[0] == i:
+            text.add(f"{change.before[1]}{separator} ")
+        template = change.queried if i == query_index and change.queried else change.every or task.template
+        pieces = segment_pieces(template, task.template)
+        found = text.add_pieces(pieces, {"{object}": obj, "{label}": label})
+        mark = task.end if i == last and change.after is None else separator
+        if mark:
+            start, end = text.add(mark)
+            found[SEPARATOR] = found.get(SEPARATOR, (start, end))[0], end
+        text.add(" ")
+        spans.append(found)
+    if change.after is not None:
+        text.add(f"{change.after}{task.end} ")
+    return spans
 
 
 def with_scene_id(prompt: Prompt, scene_id: int) -> Prompt:

@@ -1,12 +1,20 @@
-"""Names of the token roles of a prompt (method, section 1)."""
+"""Names of the token roles that every wording has (docs/method.md, section 1); the others come from its words."""
 
 from __future__ import annotations
 
-# In the order in which they stand in `The apple is in Box F, ... . Box F contains the`.
-SEGMENT_ROLES = ("the", "object", "is", "in", "box", "label", "separator")
-QUERY_ROLES = ("query_box", "query_label", "contains", "last")
+BOS = "bos"
+OBJECT, LABEL, SEPARATOR = "object", "label", "separator"
+QUERY_LABEL, LAST = "query_label", "last"
 # The paper's names for two roles of the queried segment.
-ALIASES = {"previous_label": "label", "correct_object": "object"}
-ROLES = ("bos", *SEGMENT_ROLES, *QUERY_ROLES, *ALIASES)
+ALIASES = {"previous_label": LABEL, "correct_object": OBJECT}
 # Tokens of the other segments, by role.
-SETS = {"other_objects": "object", "other_labels": "label", "other_separators": "separator"}
+SETS = {"other_objects": OBJECT, "other_labels": LABEL, "other_separators": SEPARATOR}
+# Names that no word of a template may take: those above, and those that the role map gives to sets of tokens.
+RESERVED = frozenset(
+    {BOS, OBJECT, LABEL, SEPARATOR, QUERY_LABEL, LAST, *ALIASES, *SETS, "segment", "query", "everything", "random"}
+)
+
+
+def own_name(role: str) -> str:
+    """A role under its own name: `label` for `previous_label`."""
+    return ALIASES.get(role, role)

@@ -13,13 +13,12 @@ from entity_mech.progress import log, track
 from entity_mech.task.datasets import Record, read_split
 from entity_mech.task.encoding import Encoded, check_fast, encode
 from entity_mech.task.prompts import Prompt
-from entity_mech.task.roles import ALIASES, QUERY_ROLES, SEGMENT_ROLES, SETS
+from entity_mech.task.roles import ALIASES, BOS, LABEL, OBJECT, SETS
 from entity_mech.task.tokens import TokenizedPairs, TokenizedPrompts, check_same_layout, digest_of, write_tokens
 
 SAME_LAYOUT = ("pruning", "ablation", "evaluation")
 _CHUNK = 1024
 _NOWHERE = -1
-_WHOLE_WORDS = (SEGMENT_ROLES.index("object"), SEGMENT_ROLES.index("label"))
 
 
 def tokenize_split(
@@ -140,22 +139,24 @@ class _Vocabulary:
 def _tokenize_chunk(prompts: Sequence[Prompt], tokenizer: Any, where: str) -> tuple[TokenizedPrompts, set[str]]:
     """Some prompts, and the words in them that the tokenizer does not know."""
     found = encode(tokenizer, [prompt.text for prompt in prompts])
-    spans, query_spans = _spans(prompts)
+    names, query_names = list(prompts[0].segments), list(prompts[0].query)
+    spans, query_spans = _spans(prompts, names, query_names)
     n, boxes = spans.shape[:2]
     rows = np.arange(n)
     at = _last_tokens(found, spans.reshape(n, -1, 2)).reshape(n, boxes, -1)
     query_at = _last_tokens(found, query_spans)
-    _check_whole(prompts, found, spans, at, where)
+    for role in (OBJECT, LABEL):
+        _check_whole(prompts, found, role, spans[:, :, names.index(role)], at[:, :, names.index(role)], where)
     _check_apart(prompts, np.concatenate([at.reshape(n, -1), query_at], 1), found, where)
 
     segment = np.array([prompt.role_segment for prompt in prompts])
     own = np.where(segment[:, None] >= 0, at[rows, segment], _NOWHERE)
-    roles = {"bos": np.where(found.leading > 0, 0, _NOWHERE)}
-    roles |= {role: own[:, i] for i, role in enumerate(SEGMENT_ROLES)}
-    roles |= {role: query_at[:, i] for i, role in enumerate(QUERY_ROLES)}
+    roles = {BOS: np.where(found.leading > 0, 0, _NOWHERE)}
+    roles |= {role: own[:, i] for i, role in enumerate(names)}
+    roles |= {role: query_at[:, i] for i, role in enumerate(query_names)}
     roles |= {alias: roles[name] for alias, name in ALIASES.items()}
     others = np.where(np.arange(boxes) == segment[:, None], _NOWHERE, np.arange(boxes)) >= 0
-    choices = np.take_along_axis(found.ids, at[:, :, _WHOLE_WORDS[0]], 1)
+    choices = np.take_along_axis(found.ids, at[:, :, names.index(OBJECT)], 1)
     query = np.array([prompt.query_index for prompt in prompts])
     answered = np.array([prompt.answer is not None for prompt in prompts])
     tokens = TokenizedPrompts(
@@ -163,7 +164,7 @@ def _tokenize_chunk(prompts: Sequence[Prompt], tokenizer: Any, where: str) -> tu
         length=found.length,
         roles=roles,
         sets={
-            name: _as_mask(np.where(others, at[:, :, SEGMENT_ROLES.index(role)], _NOWHERE), found.ids.shape[1])
+            name: _as_mask(np.where(others, at[:, :, names.index(role)], _NOWHERE), found.ids.shape[1])
             for name, role in SETS.items()
         },
         segment=_segments(found, spans),
@@ -175,11 +176,13 @@ def _tokenize_chunk(prompts: Sequence[Prompt], tokenizer: Any, where: str) -> tu
     return tokens, _unknown_words(prompts, found, tokenizer.unk_token_id)
 
 
-def _spans(prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray]:
+def _spans(
+    prompts: Sequence[Prompt], names: Sequence[str], query_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Character spans: [prompt, segment, role, 2] and [prompt, query role, 2]; -1 where there is no such word."""
     none = (_NOWHERE, _NOWHERE)
-    segments = [[[span or none for span in p.segments[role]] for role in SEGMENT_ROLES] for p in prompts]
-    query = [[p.query.get(role, none) for role in QUERY_ROLES] for p in prompts]
+    segments = [[[span or none for span in p.segments[role]] for role in names] for p in prompts]
+    query = [[p.query[role] for role in query_names] for p in prompts]
     return np.array(segments, np.int64).swapaxes(1, 2), np.array(query, np.int64)
 
 
@@ -205,18 +208,21 @@ def _as_mask(at: np.ndarray, width: int) -> np.ndarray:
     return mask[:, :width]
 
 
-def _check_whole(prompts: Sequence[Prompt], found: Encoded, spans: np.ndarray, at: np.ndarray, where: str) -> None:
-    """Objects and labels must be one token each, which covers nothing else but a blank in front."""
-    for role in _WHOLE_WORDS:
-        start, end = spans[:, :, role, 0], spans[:, :, role, 1]
-        token = at[:, :, role]
-        bad = found.first_token(start) != token
-        bad |= np.take_along_axis(found.end, token, 1) != end
-        bad |= np.take_along_axis(found.start, token, 1) < start - 1
-        if bad.any():
-            row, box = np.argwhere(bad)[0]
-            words = prompts[row].objects if role == _WHOLE_WORDS[0] else prompts[row].labels
-            raise UserError(f"{where}: {words[box]!r} is not one token in {prompts[row].text!r}")
+def _check_whole(
+    prompts: Sequence[Prompt], found: Encoded, role: str, spans: np.ndarray, token: np.ndarray, where: str
+) -> None:
+    """Objects and labels must be one token each, which covers nothing else but a blank in front.
+
+    spans: [prompt, segment, 2]; token: [prompt, segment].
+    """
+    start, end = spans[..., 0], spans[..., 1]
+    bad = found.first_token(start) != token
+    bad |= np.take_along_axis(found.end, token, 1) != end
+    bad |= np.take_along_axis(found.start, token, 1) < start - 1
+    if bad.any():
+        row, box = np.argwhere(bad)[0]
+        words = prompts[row].objects if role == OBJECT else prompts[row].labels
+        raise UserError(f"{where}: {words[box]!r} is not one token in {prompts[row].text!r}")
 
 
 def _check_apart(prompts: Sequence[Prompt], at: np.ndarray, found: Encoded, where: str) -> None:
@@ -227,7 +233,8 @@ def _check_apart(prompts: Sequence[Prompt], at: np.ndarray, found: Encoded, wher
     if clash.any():
         row = int(np.flatnonzero(clash)[0])
         boxes = len(prompts[row].objects)
-        names = [f"{role} of segment {k + 1}" for k in range(boxes) for role in SEGMENT_ROLES] + list(QUERY_ROLES)
+        names = [f"{role} of segment {k + 1}" for k in range(boxes) for role in prompts[row].segments]
+        names += prompts[row].query
         tokens, counts = np.unique(unique[row], return_counts=True)
         token = tokens[counts > 1][0]
         same = [name for name, pos in zip(names, unique[row], strict=True) if pos == token]

@@ -11,19 +11,13 @@ from entity_mech.errors import UserError
 from entity_mech.task.encoding import check_fast, encode
 from entity_mech.task.prompts import render
 from entity_mech.task.scenes import Scene
-from entity_mech.task.wording import Wording
+from entity_mech.task.task import Task
 from entity_mech.task.words import Dropped, Words
 
 _NAMED = 12  # words named in a message
 
 
-def usable_words(
-    objects: Sequence[str],
-    labels: Sequence[str],
-    tokenizers: Mapping[str, Any],
-    boxes: int,
-    wording: Wording | None = None,
-) -> Words:
+def usable_words(objects: Sequence[str], labels: Sequence[str], tokenizers: Mapping[str, Any], task: Task) -> Words:
     """The words that can be used in every tokenizer of the run, in the order given (method, section 1).
 
     A word is tried in the prompts themselves: in the first, middle and last segment and, an object, as the
@@ -33,16 +27,15 @@ def usable_words(
     and the words when too few are left, and for words that no prompt can hold.
     """
     _check_given(objects, labels)
-    wording = wording or Wording()
     dropped: Dropped = {}
     for name, tokenizer in tokenizers.items():
         check_fast(tokenizer, name)
-        dropped[name] = _unusable(tokenizer, objects, labels, wording)
+        dropped[name] = _unusable(tokenizer, objects, labels, task)
     bad = {word for words in dropped.values() for word in words}
     kept = Words(tuple(w for w in objects if w not in bad), tuple(w for w in labels if w not in bad), dropped)
     for kind, left, all_words in (("objects", kept.objects, objects), ("labels", kept.labels, labels)):
-        if len(left) <= boxes:
-            raise UserError(_too_few(kind, len(left), all_words, boxes, dropped))
+        if len(left) <= task.boxes:
+            raise UserError(_too_few(kind, len(left), all_words, task.boxes, dropped))
     return kept
 
 
@@ -58,12 +51,12 @@ def _check_given(objects: Sequence[str], labels: Sequence[str]) -> None:
         raise UserError("objects and labels: " + "; ".join(problems))
 
 
-def _unusable(tokenizer: Any, objects: Sequence[str], labels: Sequence[str], wording: Wording) -> dict[str, str]:
+def _unusable(tokenizer: Any, objects: Sequence[str], labels: Sequence[str], task: Task) -> dict[str, str]:
     """Word -> reason, for the words that this tokenizer cannot use."""
     reasons: dict[str, str] = {}
     taken: dict[int, str] = {}
     for role, words, other in (("object", objects, labels[0]), ("label", labels, objects[0])):
-        tried = _try_words(tokenizer, words, role, other, wording)
+        tried = _try_words(tokenizer, words, role, other, task)
         for word, (token, reason) in zip(words, tried, strict=True):
             if reason is None and token in taken:
                 reason = f"same token as {taken[token]!r}"
@@ -75,13 +68,13 @@ def _unusable(tokenizer: Any, objects: Sequence[str], labels: Sequence[str], wor
 
 
 def _try_words(
-    tokenizer: Any, words: Sequence[str], role: str, other: str, wording: Wording
+    tokenizer: Any, words: Sequence[str], role: str, other: str, task: Task
 ) -> list[tuple[int, str | None]]:
     """Token id and None, or 0 and the reason against it, for each word in the place of a role."""
     texts, spans = [], []
     for word in words:
         scene = Scene((word,) * 3, (other,) * 3) if role == "object" else Scene((other,) * 3, (word,) * 3)
-        prompt = render(scene, 1, wording)
+        prompt = render(scene, 1, task)
         start = len(prompt.text) + 1
         places = [span for span in prompt.segments[role] if span is not None]
         places.append((start, start + len(word)) if role == "object" else prompt.query["query_label"])

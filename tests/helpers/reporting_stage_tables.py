@@ -7,16 +7,11 @@ import pandas as pd
 
 from entity_mech.methods.cmap_inputs import INPUTS
 from entity_mech.methods.knockout import PAPER_PAIRS
-from entity_mech.methods.role_map import ENOUGH, NEEDED
+from entity_mech.methods.role_map import sets_of
 from entity_mech.reporting.study import Study
-from entity_mech.task.probes import PLAIN_PROBE, PROBES
+from entity_mech.task.pair_kinds import PLAIN_PROBE, PROBES
 from tests.helpers.reporting_columns import COLUMNS
 from tests.helpers.reporting_tables import CARRIES, dcm
-
-ROLES = (
-    *("the", "object", "is", "in", "box", "label", "separator"),
-    *("query_box", "query_label", "contains", "last"),
-)
 
 
 def completeness(study: Study) -> pd.DataFrame:
@@ -73,7 +68,8 @@ def role_map(study: Study) -> pd.DataFrame:
     rng = np.random.default_rng(6)
     rows = []
     for model in study.models:
-        sets = [("intact", "")] + [("needed", role) for role in NEEDED] + [("enough", "+".join(s)) for s in ENOUGH]
+        sets = [("intact", "")] + [("needed", role) for role in study.task.roles[1:]]
+        sets += [("enough", "+".join(names)) for names in sets_of(study.task.roles)]
         for kind, tokens in sets:
             value = float(rng.uniform(0, 0.9))
             rows.append((model, kind, tokens, value, max(0, value - 0.04), value + 0.04, 490))
@@ -164,7 +160,7 @@ def attention(study: Study, heads: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]
     for group in study.groups:
         for rank in range(1, heads + 1):
             label = (study.base, study.base, group.name, group.letter, group.token, 20 + rank, 10 + rank, rank)
-            for role, value in zip(("bos", *ROLES), rng.dirichlet(np.full(12, 0.2)), strict=True):
+            for role, value in zip(study.task.roles, rng.dirichlet(np.full(12, 0.2)), strict=True):
                 means.append((*label, "role", role, value, value - 0.02, value + 0.02, 490))
             for box, value in enumerate(rng.dirichlet(np.full(study.boxes, 0.5)), 1):
                 means.append((*label, "segment", str(box), value, value - 0.02, value + 0.02, 490))

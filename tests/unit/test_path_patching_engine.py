@@ -9,8 +9,9 @@ from transformers import LlamaForCausalLM
 from entity_mech.engine.clean import run_clean
 from entity_mech.engine.path_patching import SearchBatch, patched_answers
 from entity_mech.engine.receivers import Receivers
-from entity_mech.task.datasets import TaskOptions, build_split
+from entity_mech.task.datasets import build_split
 from entity_mech.task.encoding import load_tokenizer
+from entity_mech.task.task import Task
 from entity_mech.task.tokenize import tokenize_records
 from entity_mech.task.words import LETTERS, Words, builtin_objects
 from tests.helpers.path_patching_case import RECEIVERS, Case, N
@@ -95,7 +96,7 @@ class ShippedCase(Case):
     def __init__(self, token, dtype):
         self.model = LlamaForCausalLM.from_pretrained(ROOT / "demo_models/tiny/base", dtype=dtype).eval()
         self.decoder = decoder_from(self.model, dtype)
-        task = TaskOptions()
+        task = Task()
         records = build_split("discovery", Words(builtin_objects(), LETTERS), task, 14, 0)
         tokenizer = load_tokenizer(str(ROOT / "demo_models/tiny/base"))
         (groups,) = tokenize_records(records, tokenizer)[0].values()

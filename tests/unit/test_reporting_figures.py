@@ -16,6 +16,7 @@ from entity_mech.reporting.figures.role_map import members
 from entity_mech.reporting.figures.score_maps import score_maps
 from entity_mech.reporting.style import save_drawing, short_name, wrap_name
 from entity_mech.reporting.tables import circuit_table, cmap_table, faithfulness_table
+from entity_mech.task.task import Task
 from tests.helpers.figure_text import cut_off, overlaps, placed_texts
 from tests.helpers.reporting_figures import LARGE, NAMES, gallery
 from tests.helpers.reporting_study import PAPER, make_study
@@ -209,10 +210,10 @@ def test_training_steps_are_counted_over_epochs() -> None:
 
 
 def test_sets_of_tokens_become_words() -> None:
-    assert members("label+last") == ({"label", "last"}, [])
-    assert members("previous_label") == ({"label"}, [])
-    assert members("other_labels+query") == ({"query_box", "query_label", "contains", "last"}, ["labels"])
-    roles, others = members("everything")
+    assert members(Task(), "label+last") == ({"label", "last"}, [])
+    assert members(Task(), "previous_label") == ({"label"}, [])
+    assert members(Task(), "other_labels+query") == ({"query_box", "query_label", "contains", "last"}, ["labels"])
+    roles, others = members(Task(), "everything")
     assert len(roles) == 11
     assert others == ["all"]
 

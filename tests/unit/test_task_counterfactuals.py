@@ -7,7 +7,6 @@ import pytest
 
 from entity_mech.errors import UserError
 from entity_mech.task.counterfactuals import (
-    DESIDERATA,
     Queries,
     corrupted,
     desideratum,
@@ -16,6 +15,7 @@ from entity_mech.task.counterfactuals import (
     next_segment,
     null,
 )
+from entity_mech.task.pair_kinds import DESIDERATA
 from entity_mech.task.scenes import Scene, SceneSource, share_of, shares
 from entity_mech.task.words import LETTERS, Words, builtin_objects
 

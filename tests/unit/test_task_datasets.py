@@ -6,23 +6,22 @@ import numpy as np
 import pytest
 
 from entity_mech.errors import UserError
-from entity_mech.task.counterfactuals import DESIDERATA
 from entity_mech.task.datasets import (
     PROMPT_SPLITS,
-    TaskOptions,
     build_pairs,
     build_split,
     read_split,
     write_split,
 )
-from entity_mech.task.probes import PROBES
+from entity_mech.task.pair_kinds import DESIDERATA, PROBES
 from entity_mech.task.scenes import SHARES
+from entity_mech.task.task import Task
 from entity_mech.task.words import LETTERS, Words, builtin_objects
 
 WORDS = Words(builtin_objects(), LETTERS)
 # So few that scenes would soon be shared if nothing prevented it: 24 x 24 of them.
 FEW = Words(builtin_objects()[:4], LETTERS[:4])
-TASK = TaskOptions()
+TASK = Task()
 
 
 def scenes_of(records):
@@ -39,7 +38,7 @@ def all_splits(words, task, n, seed):
 
 @pytest.mark.parametrize(("words", "boxes", "n"), [(WORDS, 7, 70), (FEW, 3, 30)])
 def test_splits_share_no_scene(words, boxes, n):
-    splits = all_splits(words, TaskOptions(boxes=boxes), n, seed=0)
+    splits = all_splits(words, Task(boxes=boxes), n, seed=0)
     assert len(splits) == len(SHARES)
     found = [scene for records in splits.values() for scene in scenes_of(records)]
     assert len(found) == len(set(found)) > n
@@ -47,9 +46,9 @@ def test_splits_share_no_scene(words, boxes, n):
 
 def test_other_seeds_keep_splits_apart():
     """A scene's share does not depend on the seed."""
-    first = scenes_of(build_split("evaluation", FEW, TaskOptions(boxes=3), 60, seed=0))
+    first = scenes_of(build_split("evaluation", FEW, Task(boxes=3), 60, seed=0))
     for seed in range(1, 6):
-        other = scenes_of(build_split("discovery", FEW, TaskOptions(boxes=3), 60, seed=seed))
+        other = scenes_of(build_split("discovery", FEW, Task(boxes=3), 60, seed=seed))
         assert not first & other
 
 
@@ -115,7 +114,7 @@ def test_fresh_pairs_differ_from_part_to_part():
 
 
 def test_a_scene_id_is_one_scene():
-    records = build_pairs(DESIDERATA, FEW, TaskOptions(boxes=3), {"train": 60, "test": 60}, seed=0)
+    records = build_pairs(DESIDERATA, FEW, Task(boxes=3), {"train": 60, "test": 60}, seed=0)
     seen: dict[int, tuple] = {}
     for record in records:
         for prompt in record.prompts.values():
@@ -156,17 +155,17 @@ def test_unknown_splits_and_too_few_boxes_are_refused():
     with pytest.raises(UserError, match="split 'training': allowed are discovery, pruning"):
         build_split("training", WORDS, TASK, 7, seed=0)
     with pytest.raises(UserError, match="boxes = 1"):
-        TaskOptions(boxes=1)
+        Task(boxes=1)
 
 
 def test_more_prompts_than_scenes_are_refused():
     with pytest.raises(UserError, match="for 'evaluation', and 1000 are wanted"):
-        build_split("evaluation", FEW, TaskOptions(boxes=3), 3000, seed=0)
+        build_split("evaluation", FEW, Task(boxes=3), 3000, seed=0)
 
 
 @pytest.mark.parametrize("boxes", [2, 25])
 def test_few_and_many_boxes(boxes):
-    task = TaskOptions(boxes=boxes)
+    task = Task(boxes=boxes)
     records = build_split("discovery", WORDS, task, boxes, seed=0)
     records += build_pairs(["object", "position"], WORDS, task, {"train": boxes}, seed=0)
     assert len(records) == 3 * boxes

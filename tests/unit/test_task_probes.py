@@ -1,18 +1,20 @@
 """Each position probe changes the source as it says, and keeps the answer it claims."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from entity_mech.errors import UserError
-from entity_mech.task.datasets import TaskOptions, build_pairs
-from entity_mech.task.probes import PLAIN_PROBE, PROBES, ProbeTexts
+from entity_mech.task.datasets import build_pairs
+from entity_mech.task.pair_kinds import NO_TEXTS, PLAIN_PROBE, PROBES, ProbeTexts
 from entity_mech.task.prompts import render
 from entity_mech.task.scenes import Scene, share_of
-from entity_mech.task.wording import Wording
+from entity_mech.task.task import Task
 from entity_mech.task.words import LETTERS, Words, builtin_objects
 
 WORDS = Words(builtin_objects(), LETTERS)
-TASK = TaskOptions()
+TASK = Task()
 N = 63
 
 
@@ -25,7 +27,7 @@ def pairs():
 def plain_source(record):
     """The plain prompt of a source whose scene was not changed."""
     prompt = record.prompts["source"]
-    return render(Scene(prompt.objects, prompt.labels), prompt.query_index, TASK.wording).text
+    return render(Scene(prompt.objects, prompt.labels), prompt.query_index, TASK).text
 
 
 def test_there_are_eleven_probes(pairs):
@@ -144,18 +146,18 @@ def test_three_extra_boxes_stand_before_the_queried_segment(pairs):
 
 def test_the_published_text_of_extra_boxes_needs_no_labels():
     text = "there are three additional boxes, Box PP, Box BB and Box AA"
-    task = TaskOptions(boxes=3, probe_texts=ProbeTexts(boxes_before_segment=text))
+    task = Task(boxes=3, probe_texts=ProbeTexts(boxes_before_segment=text))
     few = Words(builtin_objects()[:5], LETTERS[:5])
     records = build_pairs(["boxes_before_segment"], few, task, {"test": 3}, seed=0)
     assert all(text[1:] + ", the " in record.prompts["source"].text for record in records)
     with pytest.raises(UserError, match="probe boxes_before_segment: 3 boxes need 6 objects, and there are 5"):
-        build_pairs(["boxes_before_segment"], few, TaskOptions(boxes=3), {"test": 3}, seed=0)
+        build_pairs(["boxes_before_segment"], few, Task(boxes=3), {"test": 3}, seed=0)
 
 
 def test_texts_are_the_users_own():
-    wording = Wording("ein {object} ist in {label}", "In {label} ist ein")
-    texts = ProbeTexts("hier sind Kisten", "das sind Kisten", "ein {object} ist ganz in {label}")
-    task = TaskOptions(boxes=3, wording=wording, probe_texts=texts)
+    template, query = "ein {object} ist in {label}", "In {label} ist ein"
+    texts = replace(NO_TEXTS, text_at_start="hier sind Kisten", extra_words="ein {object} ist ganz in {label}")
+    task = Task(boxes=3, template=template, query=query, probe_texts=texts)
     (record,) = build_pairs(["extra_words"], WORDS, task, {"test": 1}, seed=0)
     assert " ist ganz in " in record.prompts["source"].text
     (record,) = build_pairs(["text_at_start"], WORDS, task, {"test": 1}, seed=0)
@@ -164,8 +166,8 @@ def test_texts_are_the_users_own():
 
 @pytest.mark.parametrize("wrong", [{"box_first": "Box {label}"}, {"text_at_start": " "}])
 def test_texts_are_checked(wrong):
-    with pytest.raises(UserError, match=f"probe {next(iter(wrong))}"):
-        ProbeTexts(**wrong)
+    with pytest.raises(UserError, match=f"probe_texts.{next(iter(wrong))}"):
+        Task(probe_texts=ProbeTexts(**wrong))
 
 
 def test_an_unknown_probe_is_refused():

@@ -8,12 +8,12 @@ import pytest
 from tokenizers import Regex, pre_tokenizers
 
 from entity_mech.errors import UserError
-from entity_mech.task.counterfactuals import DESIDERATA
-from entity_mech.task.datasets import Record, TaskOptions, build_pairs, build_split, write_split
-from entity_mech.task.probes import PROBES
+from entity_mech.task.datasets import Record, build_pairs, build_split, write_split
+from entity_mech.task.pair_kinds import DESIDERATA, PROBES
 from entity_mech.task.prompts import render
-from entity_mech.task.roles import QUERY_ROLES, ROLES, SEGMENT_ROLES, SETS
+from entity_mech.task.roles import SETS
 from entity_mech.task.scenes import Scene
+from entity_mech.task.task import Task
 from entity_mech.task.tokenize import tokenize_pairs, tokenize_prompts, tokenize_records, tokenize_split
 from entity_mech.task.tokens import (
     check_same_layout,
@@ -24,12 +24,11 @@ from entity_mech.task.tokens import (
     read_pieces,
     read_prompts,
 )
-from entity_mech.task.wording import Wording
 from entity_mech.task.words import LETTERS, Words, builtin_objects
-from tests.helpers.task_tokenizers import KINDS, build, word_tokenizer
+from tests.helpers.task_tokenizers import KINDS, build, check_roles, squeezed, text_up_to, word_tokenizer
 
 WORDS = Words(builtin_objects(), LETTERS)
-TASK = TaskOptions()
+TASK = Task()
 
 
 @pytest.fixture(scope="module")
@@ -42,46 +41,13 @@ def probes():
     return build_pairs(["position", *PROBES], WORDS, TASK, {"train": 21}, seed=0)
 
 
-def text_up_to(tokenizer, ids):
-    """What a reader sees of the first tokens of a prompt."""
-    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def squeezed(text):
-    return text.replace(" ", "")
-
-
-def check_roles(prompts, tokens, tokenizer):
-    """Decoding a prompt up to a role's token gives the text up to the end of the role's word, and no more."""
-    assert set(tokens.roles) == set(ROLES)
-    for row, prompt in enumerate(prompts):
-        ids = tokens.ids[row, : tokens.length[row]]
-        assert squeezed(text_up_to(tokenizer, ids)) == squeezed(prompt.text)
-        spans = dict(prompt.query)
-        if prompt.role_segment >= 0:
-            own = {role: found[prompt.role_segment] for role, found in prompt.segments.items()}
-            spans |= {role: span for role, span in own.items() if span is not None}
-        for role in (*SEGMENT_ROLES, *QUERY_ROLES):
-            at = tokens.roles[role][row]
-            if role not in spans:
-                assert at == -1
-                continue
-            start, end = spans[role]
-            assert squeezed(text_up_to(tokenizer, ids[: at + 1])) == squeezed(prompt.text[:end])
-            if role in ("object", "label"):
-                assert squeezed(text_up_to(tokenizer, ids[:at])) == squeezed(prompt.text[:start])
-        assert tokens.roles["last"][row] == tokens.length[row] - 1
-        np.testing.assert_array_equal(tokens.roles["previous_label"], tokens.roles["label"])
-        np.testing.assert_array_equal(tokens.roles["correct_object"], tokens.roles["object"])
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_roles_are_right_for_any_tokenizer(kind, discovery):
     tokenizer = build(kind)
     for name in ("clean", "corrupted", "null"):
         prompts = [record.prompts[name] for record in discovery]
         tokens = tokenize_prompts(prompts, tokenizer)
-        check_roles(prompts, tokens, tokenizer)
+        check_roles(prompts, tokens, tokenizer, TASK)
         has_bos = kind in ("words", "metaspace")
         assert (tokens.roles["bos"] == (0 if has_bos else -1)).all()
         assert (tokens.ids[:, 0] == tokenizer.bos_token_id).all() == has_bos
@@ -93,7 +59,7 @@ def test_roles_are_right_in_changed_prompts(kind, probes):
     groups, _ = tokenize_records(probes, tokenizer)
     for part, tokens in groups.items():
         prompts = [record.prompts["source"] for record in probes if record.part == part]
-        check_roles(prompts, tokens["source"], tokenizer)
+        check_roles(prompts, tokens["source"], tokenizer, TASK)
         for role in ("object", "label", "the", "box", "query_label", "last"):
             assert (tokens["source"].roles[role] >= 0).all()
 
@@ -141,7 +107,7 @@ def test_sets_and_segments_cover_the_other_boxes(kind, discovery):
         for name, role in SETS.items():
             assert not tokens.sets[name][row, tokens.roles[role][row]]
             assert (tokens.segment[row, tokens.sets[name][row]] == others).all()
-        for role in SEGMENT_ROLES:
+        for role in TASK.segment_roles:
             assert tokens.segment[row, tokens.roles[role][row]] == prompt.query_index
         first_query = tokens.roles["query_box"][row]
         own_tokens = squeezed(text_up_to(tokenizer, tokens.ids[row, tokens.segment[row] == 2]))
@@ -188,7 +154,7 @@ def test_ablation_prompts_without_a_queried_segment_have_no_segment_roles():
     tokens = tokenize_prompts(prompts, build("words"))
     free = tokens.query_index == -1
     assert 20 < free.sum() < 60
-    for role in SEGMENT_ROLES:
+    for role in TASK.segment_roles:
         assert (tokens.roles[role][free] == -1).all()
         assert (tokens.roles[role][~free] > 0).all()
     assert (tokens.sets["other_labels"].sum(1) == np.where(free, 7, 6)).all()
@@ -346,14 +312,14 @@ def test_a_label_that_is_not_one_token_is_refused(discovery):
 
 
 def test_an_object_that_is_not_one_token_is_refused():
-    prompt = render(Scene(("zeppelin", "key"), ("A", "B")), 0, Wording())
+    prompt = render(Scene(("zeppelin", "key"), ("A", "B")), 0, TASK)
     with pytest.raises(UserError, match="tiny: 'zeppelin' is not one token in 'The zeppelin is"):
         tokenize_prompts([prompt], build("bytes"), "tiny")
 
 
 def test_an_answer_that_changes_the_prompt_is_refused():
     tokenizer = changed_tokenizer(r"the key$|\w+|[^\w\s]")
-    prompt = render(Scene(("cup", "key"), ("A", "B")), 0, Wording())
+    prompt = render(Scene(("cup", "key"), ("A", "B")), 0, TASK)
     with pytest.raises(UserError, match="as the answer, 'key' is not the one token"):
         tokenize_prompts([prompt], tokenizer, "tiny")
 
@@ -373,8 +339,8 @@ def test_words_that_a_tokenizer_does_not_know_are_said_and_no_error(capsys):
 
 def test_prompts_that_are_averaged_must_be_laid_out_alike(tmp_path):
     scene = Scene(("cup", "key"), ("A", "B"))
-    longer = Wording("the {object} is in the Box {label}")
-    prompts = [render(scene, 0, wording) for wording in (Wording(), longer)]
+    longer = Task(template="the {object} is in the Box {label}")
+    prompts = [render(scene, 0, task) for task in (TASK, longer)]
     records = [Record("", {"prompts": prompt}) for prompt in prompts]
     with pytest.raises(UserError, match=r"split ablation, tokenizer tiny: .*2 layouts, lengths \[19, 21\]"):
         write(tmp_path, records, "ablation", build("words"))

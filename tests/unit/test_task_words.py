@@ -4,8 +4,8 @@ import pytest
 from tokenizers import normalizers, pre_tokenizers
 
 from entity_mech.errors import UserError
+from entity_mech.task.task import Task
 from entity_mech.task.usable import usable_words
-from entity_mech.task.wording import Wording
 from entity_mech.task.words import (
     LETTERS,
     builtin_objects,
@@ -28,7 +28,7 @@ def test_the_builtin_objects_are_the_papers():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_word_is_usable_where_it_is_one_token(kind):
-    words = usable_words(builtin_objects(), LETTERS, {kind: build(kind)}, 7)
+    words = usable_words(builtin_objects(), LETTERS, {kind: build(kind)}, Task(boxes=7))
     assert words.objects == builtin_objects()
     assert words.labels == LETTERS
     assert words.dropped == {kind: {}}
@@ -37,7 +37,7 @@ def test_every_word_is_usable_where_it_is_one_token(kind):
 def test_words_that_one_tokenizer_cannot_use_are_dropped_and_reported():
     tokenizers = {"a": build("bytes"), "b": build("metaspace")}
     objects = ["apple", "zeppelin", *builtin_objects()[:9]]
-    words = usable_words(objects, [*LETTERS[:9], "QQ"], tokenizers, 7)
+    words = usable_words(objects, [*LETTERS[:9], "QQ"], tokenizers, Task(boxes=7))
     assert words.objects == ("apple", *builtin_objects()[:9])
     assert words.labels == LETTERS[:9]
     for name in tokenizers:
@@ -46,7 +46,7 @@ def test_words_that_one_tokenizer_cannot_use_are_dropped_and_reported():
 
 def test_a_word_is_dropped_for_all_when_one_tokenizer_lacks_it():
     small = word_tokenizer([*FRAME, *LETTERS, *builtin_objects()[1:]])
-    words = usable_words(builtin_objects(), LETTERS, {"small": small, "bytes": build("bytes")}, 7)
+    words = usable_words(builtin_objects(), LETTERS, {"small": small, "bytes": build("bytes")}, Task(boxes=7))
     assert words.objects == builtin_objects()[1:]
     assert words.dropped == {"small": {"book": "unknown to the tokenizer"}, "bytes": {}}
 
@@ -54,7 +54,9 @@ def test_a_word_is_dropped_for_all_when_one_tokenizer_lacks_it():
 def test_two_words_that_are_the_same_token_are_not_both_used():
     tokenizer = word_tokenizer([*(w.lower() for w in FRAME), "cup", "key", "map", "pot", "a", "b", "c", "d"])
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
-    words = usable_words(["cup", "Cup", "key", "map", "pot", "b"], ["A", "B", "C", "D"], {"small": tokenizer}, 2)
+    words = usable_words(
+        ["cup", "Cup", "key", "map", "pot", "b"], ["A", "B", "C", "D"], {"small": tokenizer}, Task(boxes=2)
+    )
     assert words.objects == ("cup", "key", "map", "pot", "b")
     assert words.dropped["small"] == {"Cup": "same token as 'cup'", "B": "same token as 'b'"}
 
@@ -64,13 +66,15 @@ def test_words_glued_to_marks_are_not_usable():
     tokenizer = word_tokenizer(["The", "the", "is", "in", "Box", "contains", "cup", "key", "map", "A,", "A.", "A"])
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     with pytest.raises(UserError, match=r"tokenizer small cannot use .*A \(not one token\)"):
-        usable_words(["cup", "key", "map"], ["A", "B", "C"], {"small": tokenizer}, 2)
+        usable_words(["cup", "key", "map"], ["A", "B", "C"], {"small": tokenizer}, Task(boxes=2))
 
 
 def test_too_few_words_name_the_tokenizer_and_the_words():
     small = word_tokenizer([*FRAME, *LETTERS, "cup", "key", "map"])
     with pytest.raises(UserError) as error:
-        usable_words(["cup", "key", "map", "pot", "hat"], LETTERS, {"small": small, "bytes": build("bytes")}, 3)
+        usable_words(
+            ["cup", "key", "map", "pot", "hat"], LETTERS, {"small": small, "bytes": build("bytes")}, Task(boxes=3)
+        )
     message = str(error.value)
     assert "3 boxes need at least 4 objects, and 3 are left" in message
     assert "tokenizer small cannot use pot (unknown to the tokenizer), hat (unknown to the tokenizer)" in message
@@ -79,24 +83,24 @@ def test_too_few_words_name_the_tokenizer_and_the_words():
 
 def test_as_many_labels_as_boxes_are_too_few_for_corrupted_prompts():
     with pytest.raises(UserError, match="7 boxes need at least 8 labels, and 7 are left: 7 were given"):
-        usable_words(builtin_objects(), LETTERS[:7], {"bytes": build("bytes")}, 7)
+        usable_words(builtin_objects(), LETTERS[:7], {"bytes": build("bytes")}, Task(boxes=7))
 
 
 @pytest.mark.parametrize("bad", ["two words", "", " cup", "{cup}"])
 def test_a_word_must_be_one_word(bad):
     with pytest.raises(UserError, match="is not one word"):
-        usable_words(["cup", "key", "map", bad], LETTERS, {"bytes": build("bytes")}, 2)
+        usable_words(["cup", "key", "map", bad], LETTERS, {"bytes": build("bytes")}, Task(boxes=2))
 
 
 def test_a_word_given_twice_is_refused():
     with pytest.raises(UserError, match="'cup' is there twice"):
-        usable_words(["cup", "key", "map", "cup"], LETTERS, {"bytes": build("bytes")}, 2)
+        usable_words(["cup", "key", "map", "cup"], LETTERS, {"bytes": build("bytes")}, Task(boxes=2))
 
 
 def test_words_are_tried_in_the_users_own_sentences():
-    wording = Wording("a {object} lies at {label}", "At {label} lies a", ";", "!")
+    task = Task(boxes=2, template="a {object} lies at {label}", query="At {label} lies a", separator=";", end="!")
     known = ["A", "a", "lies", "at", "At", ";", "!", "cup", "key", "map", "X", "Y", "Z"]
-    words = usable_words(["cup", "key", "map"], ["X", "Y", "Z"], {"own": word_tokenizer(known)}, 2, wording)
+    words = usable_words(["cup", "key", "map"], ["X", "Y", "Z"], {"own": word_tokenizer(known)}, task)
     assert words.objects == ("cup", "key", "map")
 
 
@@ -105,11 +109,11 @@ def test_a_tokenizer_without_characters_is_refused():
         is_fast = False
 
     with pytest.raises(UserError, match="tokenizer slow has no fast version"):
-        usable_words(["cup", "key", "map"], LETTERS, {"slow": Slow()}, 2)
+        usable_words(["cup", "key", "map"], LETTERS, {"slow": Slow()}, Task(boxes=2))
 
 
 def test_words_come_back_from_their_file(tmp_path):
-    words = usable_words([*builtin_objects(), "zeppelin"], LETTERS, {"bytes": build("bytes")}, 7)
+    words = usable_words([*builtin_objects(), "zeppelin"], LETTERS, {"bytes": build("bytes")}, Task(boxes=7))
     write_words(tmp_path / "words.json", words)
     assert read_words(tmp_path / "words.json") == words
 

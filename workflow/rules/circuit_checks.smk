@@ -79,7 +79,11 @@ rule map_roles:
     resources:
         **asks("map_roles"),
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={
+            "task": CONFIG.task.model_dump(include={"template", "query"}),
+            "seed": CONFIG.seed,
+            "tf32": CONFIG.compute.tf32,
+        },
         machine=machine,
         code=code("map_roles"),
     script:

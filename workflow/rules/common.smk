@@ -54,6 +54,9 @@ FIGURES = [figure for stage in STAGES for figure in stage.figures]
 MERGED = {table: parts for stage in STAGES for table, parts in PLAN.merged(stage).items()}
 TABLES = [table for stage in STAGES for table in stage.tables]
 FOUND_IN = [table for stage in STAGES for table in stage.found_in]
+# The task's sentences: what a prompt's text depends on beside its words.
+SENTENCES = CONFIG.task.model_dump(include={"boxes", "template", "query", "separator", "end", "capitalize"})
+PROBE_TEXTS = CONFIG.task.model_dump(include={"probe_texts"})
 # Pairs that no mask has seen: how many of each part.
 FRESH = {
     "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},

@@ -40,7 +40,7 @@ rule choose_words:
     resources:
         **asks("choose_words"),
     params:
-        options=CONFIG.task.model_dump(),
+        options=CONFIG.task.model_dump(exclude={"probe_texts"}),
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("choose_words"),
@@ -68,7 +68,7 @@ rule make_prompts:
     params:
         options=lambda wildcards: {
             "prompts": getattr(CONFIG.prompts, wildcards.split),
-            "boxes": CONFIG.task.boxes,
+            "task": SENTENCES,
             "seed": CONFIG.seed,
         },
         tokenizers=TOKENIZERS,
@@ -99,7 +99,7 @@ rule make_pairs:
         options={
             "pairs": CONFIG.dcm.pairs.model_dump(),
             "desiderata": CONFIG.dcm.desiderata,
-            "boxes": CONFIG.task.boxes,
+            "task": SENTENCES,
             "seed": CONFIG.seed,
         },
         tokenizers=TOKENIZERS,

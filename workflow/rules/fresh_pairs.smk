@@ -23,7 +23,11 @@ rule make_fresh_pairs:
     resources:
         **asks("make_fresh_pairs"),
     params:
-        options=lambda wildcards: {"sizes": FRESH[wildcards.fresh], "boxes": CONFIG.task.boxes, "seed": CONFIG.seed},
+        options=lambda wildcards: {
+            "sizes": FRESH[wildcards.fresh],
+            "task": SENTENCES | (PROBE_TEXTS if wildcards.fresh == "probes" else {}),
+            "seed": CONFIG.seed,
+        },
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("make_fresh_pairs"),

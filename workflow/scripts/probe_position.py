@@ -8,9 +8,9 @@ from entity_mech.methods.dcm import DcmOptions, Desideratum, run_dcm
 from entity_mech.methods.dcm_transfer import FreshPairs, head_sets, patch_chosen_heads
 from entity_mech.methods.fresh_sources import with_sources
 from entity_mech.methods.head_patching import heads_at
-from entity_mech.task.probes import PLAIN_PROBE, PROBES
+from entity_mech.task.pair_kinds import PLAIN_PROBE, PROBES
 from entity_mech.task.seeds import seed_for
-from entity_mech.task.tokens import read_pairs
+from entity_mech.task.tokens import groups_of, read_pairs
 
 KEYS = ("learning_rate", "penalty", "epochs", "batch_size", "validate_every", "ties")
 
@@ -23,18 +23,21 @@ with job(snakemake):
     own = probed[0]
     heads = [head for group in own.groups for head in heads_at(group)]
 
+    there = groups_of(given.tokens)
+    kinds = [kind for kind in (PLAIN_PROBE, *PROBES) if f"{kind}/test" in there]
+
     def part(name, chosen):
         return with_sources(decoder, read_pairs(given.tokens, name), chosen, machine["batch_size"])
 
     chosen = DcmOptions(**{key: options[key] for key in KEYS}, seed=seed_for(options["seed"], "probes"))
     desiderata = [
         Desideratum(kind, *(part(f"{kind}/{name}", heads) for name in ("train", "validation", "test")))
-        for kind in (PLAIN_PROBE, *PROBES)
+        for kind in kinds
     ]
     write_table(snakemake.output.masks, run_dcm(decoder, own, desiderata, chosen).summary)
     sets = [one for circuit in probed for one in head_sets(circuit, tables[circuit.model])]
     sets = [one for one in sets if one.desideratum == "position"]
     needed = list(dict.fromkeys(head for one in sets for head in one.heads))
-    pairs = (FreshPairs(kind, "position", [part(f"{kind}/test", needed)]) for kind in (PLAIN_PROBE, *PROBES))
+    pairs = (FreshPairs(kind, "position", [part(f"{kind}/test", needed)]) for kind in kinds)
     found = patch_chosen_heads(decoder, sets, pairs, seed_for(options["seed"], "probes"), machine["batch_size"])
     write_table(snakemake.output.patched, found.summary)

@@ -19,10 +19,6 @@ from entity_mech.reporting.cells import Color
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import FAINT, INK, TEXT_WIDTH, TINY, Drawing, points, styled
 
-ROLES = (
-    *("bos", "the", "object", "is", "in", "box", "label", "separator"),
-    *("query_box", "query_label", "contains", "last"),
-)
 SUMS = ("queried", "others")
 LEFT, CELL, GAP, TOP = 1.5, 0.19, 0.1, 0.78  # inches
 LINE, HEAD = 0.17, 0.2
@@ -31,7 +27,7 @@ MONO = 0.0086  # inches that a letter of the monospaced font takes, per point
 
 def attention(study: Study, means: pd.DataFrame, prompt: pd.DataFrame) -> Drawing:
     """Above: mean attention of each group's strongest heads. Below: one prompt, coloured by attention."""
-    roles = [role for role in ROLES if role in set(means.loc[means["kind"] == "role", "to"])]
+    roles = [role for role in study.task.roles if role in set(means.loc[means["kind"] == "role", "to"])]
     numbered = sorted({int(to) for to in means.loc[means["kind"] == "segment", "to"] if str(to).isdigit()})
     columns = [("role", role) for role in roles]
     columns += [("segment", str(number)) for number in numbered] + [("segment", name) for name in SUMS]
@@ -59,7 +55,7 @@ def _shade(value: float) -> Color:
 
 
 def _x(place: int, n_roles: int, n_numbered: int) -> float:
-    """Left edge of a column; gaps before the boxes and before their sums."""
+    """Left edge of a column; gaps before the segments and before their sums."""
     return LEFT + CELL * 1.12 * place + GAP * ((place >= n_roles) + (place >= n_roles + n_numbered))
 
 
@@ -69,7 +65,7 @@ def _means(axes: Axes, study: Study, means: pd.DataFrame, rows: pd.DataFrame, co
     width = CELL * 1.12
     known = means.set_index(["group", "layer", "head", "kind", "to"])["attention"].to_dict()
     for place, (kind, to) in enumerate(columns):
-        text = to.replace("_", " ") if kind == "role" or to in SUMS else f"box {to}"
+        text = to.replace("_", " ") if kind == "role" or to in SUMS else f"segment {to}"
         x = _x(place, n_roles, n_numbered) + width / 2
         axes.text(x, TOP - 0.05, text, rotation=90, ha="center", va="bottom", fontsize=points(TINY))
     for y, row in enumerate(rows.to_dict("records")):

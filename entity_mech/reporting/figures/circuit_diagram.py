@@ -1,7 +1,7 @@
 """A model's circuit over the words of the prompt: groups in lanes at their tokens, and which feeds which.
 
-Input: the circuit as `tables.circuit_table` gives it (search, letter, token, layer, head, score, kept), and the
-words of a prompt as (token role, word) in order; a role of None is a gap.
+Input: the circuit as `tables.circuit_table` gives it (search, letter, token, layer, head, score, kept). The words are
+those of the task's example, as (token role, word) in order; a role of None is a gap.
 """
 
 from __future__ import annotations
@@ -17,14 +17,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from entity_mech.reporting.study import Group, Study
 from entity_mech.reporting.style import FAINT, INK, SMALL, TEXT_WIDTH, TINY, Drawing, points, styled
+from entity_mech.task.roles import OBJECT, own_name
 
 Words = Sequence[tuple[str | None, str]]
-WORDS: Words = (
-    ("the", "The"), ("object", "apple"), ("is", "is"), ("in", "in"), ("box", "Box"), ("label", "M"),
-    ("separator", ","), (None, "…"), ("query_box", "Box"), ("query_label", "M"), ("contains", "contains"),
-    ("last", "the"),
-)  # fmt: skip
-ALIASES = {"previous_label": "label", "correct_object": "object"}
 LEFT, RIGHT, BOTTOM = 0.42, 0.66, 0.62  # inches: layer axis, the answer, the words
 HEADER, CHIP, CHIP_HEIGHT, GAP = 0.42, 0.27, 0.13, 0.012
 
@@ -66,8 +61,9 @@ def circuit_of_tables(study: Study, circuits: pd.DataFrame, scores: pd.DataFrame
     return circuit_diagram(study, str(scores["model"].iloc[0]), circuits, int(scores["layer"].max()) + 1)
 
 
-def circuit_diagram(study: Study, model: str, circuit: pd.DataFrame, n_layers: int, words: Words = WORDS) -> Drawing:
+def circuit_diagram(study: Study, model: str, circuit: pd.DataFrame, n_layers: int) -> Drawing:
     """The circuit of one model. circuit: kept and pruned heads; n_layers: layers of the model."""
+    words = study.task.example
     with styled(study):
         plan = _plan(study, circuit, n_layers, words)
         arcs = _arcs(study, plan)
@@ -90,7 +86,7 @@ def _plan(study: Study, circuit: pd.DataFrame, n_layers: int, words: Words) -> P
     roles = [role for role, _ in words]
     at: dict[str, list[Group]] = {}
     for group in reversed(study.groups):  # what a group feeds stands to its right
-        at.setdefault(ALIASES.get(group.token, group.token), []).append(group)
+        at.setdefault(own_name(group.token), []).append(group)
     gone = [role for role in at if role not in roles]
     if gone:
         raise ValueError(f"no word of the prompt has the role of a group: {', '.join(gone)}")
@@ -142,7 +138,7 @@ def _shortened(words: Words, at: dict[str, list[Group]]) -> Words:
     """Without the words that no group sits at, but for the object; a gap where words went."""
     kept: list[tuple[str | None, str]] = []
     for role, word in words:
-        if role in at or role == "object":
+        if role in at or role == OBJECT:
             kept.append((role, word))
         elif not kept or kept[-1][0] is not None:
             kept.append((None, "…"))
@@ -205,13 +201,13 @@ def _chip(axes: Axes, lane: Lane, x: float, y: float, head: object, color: objec
 
 def _words(axes: Axes, study: Study, plan: Plan, words: Words) -> None:
     for x, role, word in plan.words:
-        here = [lane for lane in plan.lanes if ALIASES.get(lane.group.token, lane.group.token) == role]
+        here = [lane for lane in plan.lanes if own_name(lane.group.token) == role]
         color = study.group_color(here[0].group.name) if len(here) == 1 else INK
         weight = "bold" if here else "normal"
         axes.text(x, 0.36, word, ha="center", va="baseline", fontsize=points(1.0), fontweight=weight, color=color)
         if here:
             axes.plot([here[0].left + 0.03, here[-1].left + here[-1].width - 0.03], [0.54] * 2, color=color, lw=1)
-    answer = next((word for role, word in words if role == "object"), "")
+    answer = next((word for role, word in words if role == OBJECT), "")
     x = plan.words[-1][0]
     end = plan.width - RIGHT + 0.12
     axes.text(end, 0.36, f"→ {answer}", ha="left", va="baseline", fontsize=points(1.0), color=INK, style="italic")

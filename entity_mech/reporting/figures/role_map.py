@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from entity_mech.reporting.cells import cell, grid_axes
-from entity_mech.reporting.figures.circuit_diagram import ALIASES, WORDS, Words
+from entity_mech.reporting.figures.circuit_diagram import Words
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.style import (
     INK,
@@ -28,18 +28,17 @@ from entity_mech.reporting.style import (
     styled,
     whiskers,
 )
-
-SEGMENT = ("the", "object", "is", "in", "box", "label", "separator")
-QUERY = ("query_box", "query_label", "contains", "last")
-OTHERS = {"other_labels": "labels", "other_objects": "objects", "other_separators": "commas"}
-ENOUGH = {"segment": SEGMENT, "query": QUERY}
+from entity_mech.task.roles import SEPARATOR, SETS, own_name
+from entity_mech.task.task import Task
+from entity_mech.task.wording import slug
 
 
-def role_map(study: Study, results: pd.DataFrame, words: Words = WORDS) -> Drawing:
+def role_map(study: Study, results: pd.DataFrame) -> Drawing:
     """Above: accuracy without heads at one word. Below: accuracy with heads at the marked words alone.
 
-    words: a prompt's words as (token role, word) in order; a role of None stands for the other segments.
+    The words are those of the task's example; its gap stands for the other segments.
     """
+    words = study.task.example
     models = in_order(results["model"], study.models)
     sets = list(dict.fromkeys(results.loc[results["kind"] == "enough", "tokens"]))
     with styled(study):
@@ -49,7 +48,7 @@ def role_map(study: Study, results: pd.DataFrame, words: Words = WORDS) -> Drawi
         panels = figure.subplots(2, 2, width_ratios=[2.4, 1], height_ratios=heights)
         _needed(panels[0, 0], study, results, models, words)
         _intact(panels[0, 1], study, results, models)
-        _marks(panels[1, 0], sets, words)
+        _marks(panels[1, 0], study.task, sets, words)
         _enough(panels[1, 1], study, results, models, sets)
         legend_below(figure, model_handles(study, models, line=False))
     return Drawing(figure, results.reset_index(drop=True))
@@ -65,8 +64,7 @@ def _named(axes: Axes, words: Words, top: bool) -> None:
 def _needed(axes: Axes, study: Study, results: pd.DataFrame, models: list[str], words: Words) -> None:
     needed = results[results["kind"] == "needed"]
     known = {
-        (row["model"], ALIASES.get(str(row["tokens"]), str(row["tokens"]))): float(row["accuracy"])
-        for row in needed.to_dict("records")
+        (row["model"], own_name(str(row["tokens"]))): float(row["accuracy"]) for row in needed.to_dict("records")
     }
     for y, model in enumerate(models):
         for x, (role, _) in enumerate(words):
@@ -93,24 +91,29 @@ def _intact(axes: Axes, study: Study, results: pd.DataFrame, models: list[str]) 
     axes.set_title("whole model")
 
 
-def members(names: str) -> tuple[set[str], list[str]]:
+def members(task: Task, names: str) -> tuple[set[str], list[str]]:
     """Roles that a set of tokens holds, and which tokens of the other segments (`all` for every one)."""
+    several = {"segment": task.segment_roles, "query": task.query_roles, "everything": task.roles[1:]}
     roles: set[str] = set()
     others: list[str] = []
     for name in names.split("+"):
+        if name in SETS:
+            others.append(_plural(task, SETS[name]))
+            continue
+        roles |= set(several.get(name, (own_name(name),)))
         if name == "everything":
-            roles |= {*SEGMENT, *QUERY}
             others.append("all")
-        elif name in OTHERS:
-            others.append(OTHERS[name])
-        else:
-            roles |= set(ENOUGH.get(name, (ALIASES.get(name, name),)))
     return roles, others
 
 
-def _marks(axes: Axes, sets: Sequence[str], words: Words) -> None:
+def _plural(task: Task, role: str) -> str:
+    """`commas` for a separator that is a comma, `labels` for labels."""
+    return f"{slug(task.separator)}s".replace("_", " ") if role == SEPARATOR and task.separator else f"{role}s"
+
+
+def _marks(axes: Axes, task: Task, sets: Sequence[str], words: Words) -> None:
     for y, names in enumerate(sets):
-        roles, others = members(names)
+        roles, others = members(task, names)
         axes.plot([-0.5, len(words) - 0.5], [y, y], color="#EEEEEE", lw=0.6, zorder=0)
         for x, (role, _) in enumerate(words):
             if role in roles:
