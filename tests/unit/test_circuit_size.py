@@ -57,6 +57,8 @@ def test_curve_equals_hooked_runs():
     assert curve["k"].tolist() == sizes(12)
     assert curve["heads"].tolist() == [int(mask.sum()) for mask in masks]
     np.testing.assert_allclose(curve["accuracy"], (best == answer).mean(1))
+    assert curve["accuracy"].between(0, 1, inclusive="neither").any()
+    assert curve["accuracy"].nunique() > 2
     np.testing.assert_allclose(curve["faithfulness"], (best == answer).mean(1) / (whole == answer).mean())
     assert total["ceiling"].iloc[0] == curve["faithfulness"].iloc[-1]
 

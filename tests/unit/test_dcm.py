@@ -1,5 +1,7 @@
 """Masks: a planted head is found, each step is the hooked step, and judgements are what whole prompts give."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,14 +53,22 @@ def test_a_step_is_the_hooked_step(group):
 
 @pytest.mark.parametrize("memory", [1 << 30, 0])
 def test_judgements_are_whole_prompts(model, memory):
-    data = data_for(model, 5, 11, GROUP, 1)
-    decoder = decoder_from(model)
-    split = GroupSplit(Split(decoder, data, [plan_of(heads_at(GROUP)), EditPlan(("last",), 0)], memory), GROUP)
-    for patched in ([True, False, True, True], [False] * 4, [True] * 4):
-        weights = 1 - torch.tensor(patched, dtype=torch.float32)
-        with torch.no_grad():
-            expected = literal_logits(model, data, GROUP, weights).argmax(-1).numpy()
-        np.testing.assert_array_equal(split.correct(np.array(patched)), expected == data.pairs.target)
+    data = data_for(model, 5, 12, GROUP, 1)
+    masks = np.array([[True, False, True, True], [False, True, True, False], [False] * 4, [True] * 4])
+    with torch.no_grad():
+        says = [
+            literal_logits(model, data, GROUP, 1 - torch.tensor(mask).float()).argmax(-1).numpy() for mask in masks
+        ]
+    # Pair by pair the target is what another of the masks gives, so that each mask gets some right.
+    target = np.stack(says)[np.arange(12) % 4, np.arange(12)]
+    data = replace(data, pairs=replace(data.pairs, target=target))
+    plans = [plan_of(heads_at(GROUP)), EditPlan(("last",), 0)]
+    split = GroupSplit(Split(decoder_from(model), data, plans, memory), GROUP)
+    expected = np.stack(says) == target
+    assert len(set(expected.mean(1))) > 1
+    for mask, right in zip(masks, expected, strict=True):
+        assert 0 < right.mean() < 1
+        np.testing.assert_array_equal(split.correct(mask), right)
 
 
 def test_the_planted_head_is_found(model):

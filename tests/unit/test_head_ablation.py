@@ -149,6 +149,7 @@ def test_heads_kept_at_some_tokens_alone_equal_hooked_runs(small):
         positions = np.tile(np.flatnonzero(kept[i]), (15, 1))
         everything = np.ones((positions.shape[1], 3, 4), dtype=bool)
         expected[i] = small.only(positions, everything)[i] == small.answer[i]
+    assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(found, expected)
 
 
@@ -167,6 +168,8 @@ def test_role_map(small):
     ]
     accuracy = table.set_index("tokens")["accuracy"]
     assert accuracy["everything"] == accuracy[""] == right.mean()
+    assert 0 < right.mean() < 1
+    assert accuracy.nunique() > 2
     whole = small.mask(VARIANTS[-1])
     assert accuracy["query_label"] == pytest.approx((small.without(whole) == small.answer).mean())
     for names in (("label", "query_label", "last"), ("last",)):
