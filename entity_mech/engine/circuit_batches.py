@@ -1,4 +1,4 @@
-"""Is the answer right? Many mean-ablated circuits on many prompts, cut into blocks that fit in memory."""
+"""What do circuits answer? Many mean-ablated ones on many prompts, cut into blocks that fit in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +58,24 @@ def circuit_correct(
 ) -> Bool[np.ndarray, "circuit prompt"]:
     """Whether each circuit's most likely next token, over the whole vocabulary, is the correct object.
 
+    As `circuit_gives` for the prompts' answers.
+    """
+    return circuit_gives(decoder, prompts, means, roles, masks, prompts.answer[None], label=label, budget=budget)[0]
+
+
+def circuit_gives(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Float[Tensor, "mean_pos layer head d_head"],
+    roles: Sequence[str],
+    masks: Bool[np.ndarray, "circuit role layer head"],
+    targets: Int[np.ndarray, "target prompt"],
+    *,
+    label: str = "circuits",
+    budget: int | None = None,
+) -> Bool[np.ndarray, "target circuit prompt"]:
+    """Whether each circuit's most likely next token, over the whole vocabulary, is a prompt's target.
+
     A circuit keeps the heads in its mask at the role tokens; every other head at every token gives its mean.
     Circuits given in one call share all that they have in common, so call once for many.
 
@@ -72,24 +90,26 @@ def circuit_correct(
     if (np.diff(positions[:, order]) <= 0).any():
         names = ", ".join(roles)
         raise UserError(f"the roles {names} are not distinct tokens in the same order in every prompt")
-    return correct_at(decoder, prompts, means, positions[:, order], masks[:, order], label=label, budget=budget)
+    positions, masks = positions[:, order], masks[:, order]
+    return gives_at(decoder, prompts, means, positions, masks, targets, label=label, budget=budget)
 
 
-def correct_at(
+def gives_at(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     means: Float[Tensor, "mean_pos layer head d_head"],
     positions: Int[np.ndarray, "prompt role"],
     masks: Bool[np.ndarray, "circuit role layer head"],
+    targets: Int[np.ndarray, "target prompt"],
     *,
     label: str = "circuits",
     budget: int | None = None,
-) -> Bool[np.ndarray, "circuit prompt"]:
-    """As `circuit_correct`, at positions that increase in every prompt and end with its last token."""
+) -> Bool[np.ndarray, "target circuit prompt"]:
+    """As `circuit_gives`, at positions that increase in every prompt and end with its last token."""
     masks = np.ascontiguousarray(masks, dtype=bool)
-    correct = np.zeros((len(masks), len(prompts)), dtype=bool)
-    if not correct.size:
-        return correct
+    found = np.zeros((len(targets), len(masks), len(prompts)), dtype=bool)
+    if not found.size:
+        return found
     if (np.diff(positions) <= 0).any() or (positions[:, -1] != prompts.length - 1).any():
         raise ValueError("positions must increase in every prompt and end with its last token")
     # A role where no circuit keeps a head is an ablated token like any other.
@@ -108,9 +128,10 @@ def correct_at(
             final = run_plan(decoder, background, at, plan)
             rows, circuit = np.unique(plan.final, return_inverse=True)
             final = final[:, torch.as_tensor(rows, device=final.device)]
-            right = is_correct(decoder, final, to_ids(decoder, batch.answer), to_ids(decoder, batch.choices))
-            correct[members, start : start + step] = right.T.cpu().numpy()[circuit]
-    return correct
+            wanted = to_ids(decoder, targets[:, start : start + step])
+            given = is_given(decoder, final, wanted, to_ids(decoder, batch.choices))
+            found[:, members, start : start + step] = given.transpose(1, 2).cpu().numpy()[:, circuit]
+    return found
 
 
 def plan_blocks(
@@ -131,22 +152,22 @@ def plan_blocks(
 
 
 @torch.inference_mode()
-def is_correct(
+def is_given(
     decoder: Decoder,
     final: Float[Tensor, "prompt row d_model"],
-    answer: Int[Tensor, " prompt"],
+    targets: Int[Tensor, "target prompt"],
     choices: Int[Tensor, "prompt choice"],
-) -> Bool[Tensor, "prompt row"]:
-    """Whether the argmax over the whole vocabulary is the answer.
+) -> Bool[Tensor, "target prompt row"]:
+    """Whether the argmax over the whole vocabulary is each of a prompt's targets.
 
-    A row whose answer is clearly beaten by one of the prompt's other objects is wrong without unembedding.
+    A row whose targets are all clearly beaten by an object of the prompt is decided without unembedding.
     """
-    few = torch.cat([answer[:, None], choices], 1)
+    few = torch.cat([targets.T, choices], 1)
     normed = rms_norm(final, decoder.norm_final, decoder.shape.norm_eps)
     logits = (normed @ decoder.unembedding[few].transpose(1, 2)).flatten(0, 1)
-    ahead = logits[:, 1:].max(-1).values - logits[:, 0]
-    open_rows = torch.nonzero(ahead <= MARGIN * logits.abs().max(-1).values)[:, 0]
-    right = torch.zeros(len(logits), dtype=torch.bool, device=final.device)
+    behind = logits.max(-1).values - logits[:, : len(targets)].max(-1).values
+    open_rows = torch.nonzero(behind <= MARGIN * logits.abs().max(-1).values)[:, 0]
+    given = torch.zeros((len(targets), len(logits)), dtype=torch.bool, device=final.device)
     n_rows = final.shape[1]
-    right[open_rows] = predictions(decoder, final.flatten(0, 1)[open_rows]) == answer[open_rows // n_rows]
-    return right.view(-1, n_rows)
+    given[:, open_rows] = predictions(decoder, final.flatten(0, 1)[open_rows]) == targets[:, open_rows // n_rows]
+    return given.view(len(targets), -1, n_rows)

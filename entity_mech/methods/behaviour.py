@@ -52,7 +52,7 @@ def behaviour(decoder: Decoder, prompts: TokenizedPrompts, batch_size: int | Non
     )
 
 
-def summary(model: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def summary(model: str, table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, probability, accuracy among the named objects and by queried index, with intervals.
 
     table: of `behaviour`. Columns: model, metric, value, low, high, n (prompts). Indices count from 0.
@@ -65,7 +65,7 @@ def summary(model: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
     for index in sorted(set(table["query_index"])):
         parts[f"accuracy_at_index_{index}"] = (table[table["query_index"] == index], "correct")
     rows = [
-        (model, metric, *mean_interval(part[column].to_numpy(), part["scene"].to_numpy(), seed), len(part))
+        (model, metric, *mean_interval(part[column].to_numpy(), part["scene"].to_numpy()), len(part))
         for metric, (part, column) in parts.items()
     ]
     return pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "n"])

@@ -48,8 +48,6 @@ def circuit_size(
     means: Tensor,
     scores: pd.DataFrame,
     model_correct: np.ndarray,
-    *,
-    seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy of nested circuits: of every search the k heads with the lowest scores.
 
@@ -69,8 +67,8 @@ def circuit_size(
     correct = circuit_correct(decoder, prompts, means, roles, masks, label="circuits by size")
     rows = []
     for k, mask, right in zip(ks, masks, correct, strict=True):
-        accuracy = mean_interval(right, prompts.scene, seed)
-        ratio = ratio_interval(right, model_correct, prompts.scene, seed)
+        accuracy = mean_interval(right, prompts.scene)
+        ratio = ratio_interval(right, model_correct, prompts.scene)
         rows.append((decoder.name, k, int(mask.sum()), float(mask.mean()), *accuracy, *ratio, len(prompts)))
     curve = pd.DataFrame(rows, columns=CURVE_COLUMNS)
     return curve, summary(curve)

@@ -157,7 +157,7 @@ def patch_into(
 def accuracy(
     right: Bool[np.ndarray, " prompt"], prompts: TokenizedPrompts, options: CmapOptions
 ) -> dict[str, object]:
-    value, low, high = mean_interval(right, prompts.scene, options.seed)
+    value, low, high = mean_interval(right, prompts.scene)
     return {"accuracy": value, "low": low, "high": high, "n": len(right)}
 
 

@@ -78,7 +78,7 @@ def completeness(
     theirs = correct_without(decoder, prompts, means, removed, label="model without K")
     rows = []
     for (kind, draw, group, heads), a, b in zip(sets, ours, theirs, strict=True):
-        difference = difference_interval(a, b, prompts.scene, seed)
+        difference = difference_interval(a, b, prompts.scene)
         about = (kind, draw, group, len(heads), a.mean(), b.mean())
         rows.append((*about, *difference, abs(difference.value), len(prompts)))
     table = pd.DataFrame(rows, columns=COLUMNS[2:])

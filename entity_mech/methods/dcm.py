@@ -201,7 +201,7 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
                 right = {"chosen": test.correct(found.patched), "every": test.correct(found.patched | True)}
             right["none"] = none
             rows.append((group, desideratum.name, found))
-            summary.append(_summary(*rows[-1], right, scene, options.seed))
+            summary.append(_summary(*rows[-1], right, scene))
     curves = [
         {"group": group.name, "desideratum": name, **point} for group, name, found in rows for point in found.curve
     ]
@@ -222,11 +222,10 @@ def _summary(
     found: Training,
     right: dict[str, Bool[np.ndarray, " pair"]],
     scene: np.ndarray,
-    seed: int,
 ) -> dict[str, object]:
     """A row of the summary; `right` says which test pairs came right with chosen, every and no head patched."""
     chosen = [head for head, patched in zip(group.heads, found.patched, strict=True) if patched]
-    value, low, high = mean_interval(right["chosen"], scene, seed)
+    value, low, high = mean_interval(right["chosen"], scene)
     return {
         "group": group.name,
         "letter": group.letter,

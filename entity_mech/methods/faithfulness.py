@@ -66,9 +66,9 @@ def faithfulness(
     kinds: list[tuple[str, int | None]] = [("circuit", None), ("ceiling", None)]
     kinds += [("random", draw) for draw in range(draws)]
     whole = np.asarray(model_correct, dtype=bool)
-    rows = [_row("model", None, shape.n_layers * shape.n_heads, whole, whole, prompts.scene, seed)]
+    rows = [_row("model", None, shape.n_layers * shape.n_heads, whole, whole, prompts.scene)]
     for (kind, draw), mask, right in zip(kinds, masks, correct, strict=True):
-        rows.append(_row(kind, draw, int(mask.sum()), right, whole, prompts.scene, seed))
+        rows.append(_row(kind, draw, int(mask.sum()), right, whole, prompts.scene))
     table = pd.DataFrame(rows, columns=COLUMNS[2:])
     table["draw"] = table["draw"].astype("Int64")
     table.insert(0, "circuit", circuit.model)

@@ -65,7 +65,6 @@ def patch_heads(
     decoder: Decoder,
     sets: Sequence[HeadSet],
     pairs: Iterable[FreshPairs],
-    seed: int = 0,
     batch: int | None = None,
 ) -> PatchHeadsTables:
     """Share of pairs for which the model gives the target with each set's heads patched from the source.
@@ -91,7 +90,7 @@ def patch_heads(
                 "pairs": fresh.name,
             }
             means = [float(found[i].mean()) for found in right]
-            value, low, high = mean_interval(np.concatenate([found[i] for found in right]), scene, seed)
+            value, low, high = mean_interval(np.concatenate([found[i] for found in right]), scene)
             summary.append(
                 {
                     **labels,

@@ -25,7 +25,7 @@ def own_accuracy(tables: Tables, model: str) -> Estimate:
     return UNKNOWN if row is None else estimate(row, "value")
 
 
-def gain_of(study: Study, tables: Tables, model: str, seed: int = 0) -> Estimate:
+def gain_of(study: Study, tables: Tables, model: str) -> Estimate:
     """Accuracy of a fine-tuned model minus the base's: over the same prompts where their answers are there."""
     answers = tables.get("answers")
     if answers is not None and {model, study.base} <= set(answers["model"]):
@@ -34,7 +34,7 @@ def gain_of(study: Study, tables: Tables, model: str, seed: int = 0) -> Estimate
         joined = pd.concat(both, axis=1, keys=["model", "base"]).dropna().astype(float).reset_index()
         if len(joined) == len(both[0]):
             right = (joined["model"].to_numpy(), joined["base"].to_numpy(), joined["scene"].to_numpy())
-            return Estimate(*difference_interval(*right, seed))
+            return Estimate(*difference_interval(*right))
     return minus(own_accuracy(tables, model), own_accuracy(tables, study.base))
 
 

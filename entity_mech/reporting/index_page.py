@@ -91,7 +91,7 @@ def _head(run: Path, study: Study, config: Mapping[str, Any], report: bool) -> s
     about = (
         f"Base: {escape(study.label(study.base))}; {others} fine-tuned model{'' if others == 1 else 's'}; scenes of "
         f"{study.boxes} boxes, chance 1/{study.boxes}; {config['prompts']['evaluation']} evaluation prompts; seed "
-        f"{config['seed']}. Brackets: 95% intervals from resamples of scenes."
+        f"{config['seed']}. Brackets: 95% intervals over scenes."
     )
     links = [markup.link("#findings", "Findings"), markup.link("#models", "Models")]
     links += [markup.link(f"#{name}", title) for name, title in _shown_sections(run, study).items()]

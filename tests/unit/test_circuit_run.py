@@ -8,7 +8,7 @@ from helpers import decoder_from, exact_norms, random_llama
 from literal_circuits import head_outputs, last_logits, literal_circuit
 
 from entity_mech.engine.backgrounds import prepare_ablated
-from entity_mech.engine.circuit_batches import circuit_correct, correct_at
+from entity_mech.engine.circuit_batches import circuit_correct, circuit_gives, gives_at
 from entity_mech.engine.circuit_plan import plan_circuits
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.ops import logits

@@ -56,7 +56,7 @@ rule measure_circuit_size:
         runtime=minutes(10, 10),
         gpu=gpu,
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={"tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("measure_circuit_size"),
     script:
@@ -85,7 +85,7 @@ rule map_roles:
         runtime=minutes(10, 15),
         gpu=gpu,
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={"tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("map_roles"),
     script:

@@ -55,7 +55,7 @@ rule patch_dcm_heads:
         runtime=minutes(10, 15),
         gpu=gpu,
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={"tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("patch_dcm_heads"),
     script:

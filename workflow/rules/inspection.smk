@@ -50,7 +50,7 @@ rule look_at_attention:
         runtime=minutes(5, 5),
         gpu=gpu,
     params:
-        options={**CONFIG.attention.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={**CONFIG.attention.model_dump(), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("look_at_attention"),
     script:

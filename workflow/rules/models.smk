@@ -130,7 +130,7 @@ rule tabulate_behaviour:
         runtime=5,
         gpu=0,
     params:
-        options={"models": MODELS, "seed": CONFIG.seed},
+        options={"models": MODELS},
         code=code("tabulate_behaviour"),
     script:
         "../scripts/tabulate_behaviour.py"

@@ -4,7 +4,6 @@ from _run import job
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.role_map import role_map
-from entity_mech.task.seeds import seed_for
 
 with job(snakemake):
     given = snakemake.input
@@ -14,6 +13,5 @@ with job(snakemake):
         read_prompts_like(given.tokens, given.ablation),
         load_means(decoder, info, given.means, given.ablation),
         read_table(given.behaviour)["correct"].to_numpy(dtype=bool),
-        seed=seed_for(snakemake.params.options["seed"], "role_map"),
     )
     write_table(snakemake.output.roles, table)
