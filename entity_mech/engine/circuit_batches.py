@@ -60,7 +60,8 @@ def circuit_correct(
 
     As `circuit_gives` for the prompts' answers.
     """
-    return circuit_gives(decoder, prompts, means, roles, masks, prompts.answer[None], label=label, budget=budget)[0]
+    found = circuit_gives(decoder, prompts, means, roles, masks, prompts.answer[None], label=label, budget=budget)
+    return np.asarray(found[0])
 
 
 def circuit_gives(

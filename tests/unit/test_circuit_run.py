@@ -139,14 +139,30 @@ def test_correct_is_the_argmax_and_blocks_do_not_matter():
     swapped = [2, 3, 0, 1]
     again = circuit_correct(decoder, prompts, means, [ROLES[i] for i in swapped], masks[:, swapped])
     np.testing.assert_array_equal(again, expected)
+    # other tokens count as well: what another circuit gives, and what none gives
+    other = best[1].numpy()
+    nowhere = np.zeros(7, dtype=int)
+    assert not (torch.stack(best) == 0).any()
+    given = circuit_gives(decoder, prompts, means, ROLES, masks, np.stack([other, answer, nowhere]), budget=1 << 17)
+    np.testing.assert_array_equal(
+        given, [[row.numpy() == target for row in best] for target in (other, answer, nowhere)]
+    )
+    assert given[0, 1].all()
+    assert (given[0] != given[1]).any()
 
 
 def test_last_is_read_out_even_when_no_group_sits_there():
     _, decoder, prompts, means = setup()
     masks = random_masks(np.random.default_rng(3), 8, len(ROLES), decoder.shape)
     masks[:, -1] = False
-    whole = circuit_correct(decoder, prompts, means, ROLES, masks)
-    np.testing.assert_array_equal(circuit_correct(decoder, prompts, means, ROLES[:-1], masks[:, :-1]), whole)
+    best = logits(decoder, run(decoder, prompts, positions_of(prompts), means, masks)).argmax(-1).numpy()
+    target = best[0].copy()
+    target[:2] = 0  # no circuit gives it
+    whole = circuit_gives(decoder, prompts, means, ROLES, masks, target[None])[0]
+    assert 0 < whole.mean() < 1
+    np.testing.assert_array_equal(whole, best == target)
+    without = circuit_gives(decoder, prompts, means, ROLES[:-1], masks[:, :-1], target[None])[0]
+    np.testing.assert_array_equal(without, whole)
 
 
 def test_roles_must_be_there_and_in_one_order():
@@ -164,4 +180,4 @@ def test_means_must_cover_the_prompts():
     _, decoder, prompts, means = setup()
     masks = np.ones((1, 1, decoder.shape.n_layers, decoder.shape.n_heads), dtype=bool)
     with pytest.raises(ValueError, match="for 5 positions only"):
-        correct_at(decoder, prompts, means[:5], prompts.roles["last"][:, None], masks)
+        gives_at(decoder, prompts, means[:5], prompts.roles["last"][:, None], masks, prompts.answer[None])

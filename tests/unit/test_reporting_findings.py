@@ -83,7 +83,7 @@ def test_gain_is_paired_where_the_answers_are_there() -> None:
     )
     behaviour = tables.behaviour(TWO)
     for model, right in (("base", base), ("chat", better)):
-        value = mean_interval(right, scene, 0)
+        value = mean_interval(right, scene)
         where = (behaviour["model"] == model) & (behaviour["metric"] == "accuracy")
         behaviour.loc[where, ["value", "low", "high"]] = list(value)
     paired = gain_of(TWO, {"behaviour": behaviour, "answers": answers}, "chat")

@@ -50,6 +50,9 @@ MERGED = {
     "path_patching": [(model, f"<results>/models/{model}/path_patching.csv") for model in MODELS],
     "significance": [(model, f"<results>/models/{model}/significance.csv") for model in MODELS],
     "faithfulness": [(model, f"<results>/faithfulness/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()],
+    "circuit_answers": [
+        (model, f"<results>/faithfulness/{model}/{circuit}_answers.csv") for model, circuit in CONFIG.pairs()
+    ],
     "dcm": [(model, f"<results>/dcm/{model}.csv") for model in MODELS],
     "dcm_curves": [(model, f"<results>/dcm/{model}_curves.csv") for model in MODELS],
     "dcm_heads": [(model, f"<results>/dcm/{model}_heads.csv") for model in MODELS],
@@ -86,7 +89,7 @@ COMPARED = ["overlap", "score_correlation"] if "overlap" in STAGES else []
 # Tables that the findings are made from.
 FOUND_IN = [
     name
-    for name in ("behaviour", "circuits", "answers", "faithfulness", "dcm", "cmap", "overlap", "patched_heads")
+    for name in ("behaviour", "circuits", "answers", "faithfulness", "circuit_answers", "dcm", "cmap", "overlap", "patched_heads")
     if name in MERGED or name in COMPARED or name in ("behaviour", "circuits")
 ]
 # Pairs that no mask has seen: how many of each part.

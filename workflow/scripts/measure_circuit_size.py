@@ -13,7 +13,7 @@ with job(snakemake):
         read_prompts_like(given.tokens, given.ablation),
         load_means(decoder, info, given.means, given.ablation),
         read_table(given.scores),
-        read_table(given.behaviour)["correct"].to_numpy(dtype=bool),
+        read_table(given.behaviour)["predicted"].to_numpy(),
     )
     write_table(snakemake.output.curve, curve)
     write_table(snakemake.output.summary, summary)
