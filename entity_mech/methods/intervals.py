@@ -6,8 +6,9 @@ say as much (`effective_size`), and intervals for independent data are taken at 
 - A share of right answers: Clopper and Pearson's interval at the effective size (Korn and Graubard, Survey
   Methodology 24, 1998). It has width also at 0% and 100%.
 - A difference, a ratio or a share of a gain over the same prompts: Fieller's interval (Journal of the Royal
-  Statistical Society B 16, 1954), after adding two prompts spread evenly over every pattern of answers, as Agresti
-  and Min (Statistics in Medicine 24, 2005) do for paired differences. So it has width also where no answers differ.
+  Statistical Society B 16, 1954), after adding four prompts spread evenly over every pattern of answers, as Agresti
+  and Min (Statistics in Medicine 24, 2005) add two to paired differences: with two, 15 scenes were too few. So it
+  has width also where no answers differ.
 
 How often they hold the truth, simulated: docs/intervals.md, `python benchmarks --parts coverage`. Nothing is drawn at
 random.
@@ -22,7 +23,7 @@ import numpy as np
 from scipy.special import betaincinv, stdtrit
 
 LEVEL = 0.95
-ADDED = 2.0  # prompts that are added to differences and ratios, spread evenly over all patterns of answers
+ADDED = 4.0  # prompts that are added to differences and ratios, spread evenly over all patterns of answers
 TINY = 1e-12
 ROUNDING = 1e-5  # a sum of float32 shares may be so far over 1
 
