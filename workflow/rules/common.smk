@@ -56,6 +56,7 @@ MERGED = {
     "dcm": [(model, f"<results>/dcm/{model}.csv") for model in MODELS],
     "dcm_curves": [(model, f"<results>/dcm/{model}_curves.csv") for model in MODELS],
     "dcm_heads": [(model, f"<results>/dcm/{model}_heads.csv") for model in MODELS],
+    "dcm_answers": [(model, f"<results>/dcm/{model}_answers.csv") for model in MODELS],
 }
 if FINE_TUNED:
     MERGED["cmap"] = [(model, f"<results>/cmap/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]
@@ -83,13 +84,26 @@ if "patched_heads" in STAGES:
     MERGED["patched_heads"] = [
         (model, f"<results>/patched_heads/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()
     ]
+    MERGED["patched_answers"] = [
+        (model, f"<results>/patched_heads/{model}/{circuit}_answers.csv") for model, circuit in CONFIG.pairs()
+    ]
 if "cmap_inputs" in STAGES:
     MERGED["cmap_inputs"] = [(model, f"<results>/cmap_inputs/{CONFIG.base}__{model}.csv") for model in FINE_TUNED]
 COMPARED = ["overlap", "score_correlation"] if "overlap" in STAGES else []
 # Tables that the findings are made from.
 FOUND_IN = [
     name
-    for name in ("behaviour", "circuits", "answers", "faithfulness", "circuit_answers", "dcm", "cmap", "overlap", "patched_heads")
+    for name in (
+        "behaviour",
+        "circuits",
+        "answers",
+        "faithfulness",
+        "circuit_answers",
+        "dcm",
+        "cmap",
+        "overlap",
+        "patched_heads",
+    )
     if name in MERGED or name in COMPARED or name in ("behaviour", "circuits")
 ]
 # Pairs that no mask has seen: how many of each part.

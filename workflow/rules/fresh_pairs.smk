@@ -43,6 +43,7 @@ rule patch_dcm_heads:
     output:
         summary="<results>/patched_heads/{model}/{circuit}.csv",
         resamples="<results>/patched_heads/{model}/{circuit}_resamples.csv",
+        answers="<results>/patched_heads/{model}/{circuit}_answers.csv",
     log:
         "<logs>/patch_dcm_heads/{model}.{circuit}.log",
     benchmark:

@@ -28,3 +28,4 @@ with job(snakemake):
     )
     write_table(snakemake.output.summary, found.summary)
     write_table(snakemake.output.resamples, found.resamples)
+    write_table(snakemake.output.answers, found.answers)
