@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.coverage import coverage_summary, measure_coverage
 from benchmarks.patching import measure_circuits, measure_cmap, measure_dcm, with_eager
 from benchmarks.path_patching import measure_searches
 from benchmarks.plots import plot_ratios, plot_scaling
@@ -17,7 +18,8 @@ from benchmarks.variants import measure_variants
 from entity_mech.engine.packed import PACKED
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory")
+PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory", "coverage")
+SHAPED = {"searches", "circuits", "cmap", "dcm"}
 # Each is several batches under the small budget of memory_stages.py.
 MEMORY_PROMPTS = {"6x8x256": (48, 192, 768), "12x12x768": (12, 48), "135M": (6, 24)}
 
@@ -96,7 +98,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     PACKED.enabled = PACKED.enabled and not options.plain
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.shapes:
+    for name in options.shapes if set(options.parts) & SHAPED else ():
         table = measure_shape(name, options.parts, options.quick, show)
         PACKED.clear()
         if len(table):
@@ -120,3 +122,7 @@ def main() -> None:
         for name in options.shapes:
             show(table := measure_memory(name))
             write(table, options.out / "memory.csv", ["shape", "stage", "prompts"])
+    if "coverage" in options.parts:
+        table = measure_coverage(100 if options.quick else 2000)
+        show(coverage_summary(table))
+        table.to_csv(options.out / "coverage.csv", index=False, float_format="%.4g", lineterminator="\n")

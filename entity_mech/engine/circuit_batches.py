@@ -1,4 +1,4 @@
-"""Is the answer right? Many mean-ablated circuits on many prompts, cut into blocks that fit in memory."""
+"""What do circuits answer? Many mean-ablated ones on many prompts, cut into blocks that fit in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +34,14 @@ class BatchSizes:
     rows: int
 
 
+@dataclass(frozen=True)
+class Batching:
+    """label: of the progress in the log. budget: bytes for activations, by default what the device has."""
+
+    label: str = "circuits"
+    budget: int | None = None
+
+
 def batch_sizes(decoder: Decoder, n_pos: int, budget: int | None = None) -> BatchSizes:
     """Batch sizes for prompts of n_pos tokens; `budget` in bytes, by default what the device has."""
     s = decoder.shape
@@ -58,6 +66,24 @@ def circuit_correct(
 ) -> Bool[np.ndarray, "circuit prompt"]:
     """Whether each circuit's most likely next token, over the whole vocabulary, is the correct object.
 
+    As `circuit_gives` for the prompts' answers.
+    """
+    batching = Batching(label, budget)
+    found = circuit_gives(decoder, prompts, means, roles, masks, prompts.answer[None], batching)
+    return np.asarray(found[0])
+
+
+def circuit_gives(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Float[Tensor, "mean_pos layer head d_head"],
+    roles: Sequence[str],
+    masks: Bool[np.ndarray, "circuit role layer head"],
+    targets: Int[np.ndarray, "target prompt"],
+    batching: Batching = Batching(),
+) -> Bool[np.ndarray, "target circuit prompt"]:
+    """Whether each circuit's most likely next token, over the whole vocabulary, is a prompt's target.
+
     A circuit keeps the heads in its mask at the role tokens; every other head at every token gives its mean.
     Circuits given in one call share all that they have in common, so call once for many.
 
@@ -72,35 +98,35 @@ def circuit_correct(
     if (np.diff(positions[:, order]) <= 0).any():
         names = ", ".join(roles)
         raise UserError(f"the roles {names} are not distinct tokens in the same order in every prompt")
-    return correct_at(decoder, prompts, means, positions[:, order], masks[:, order], label=label, budget=budget)
+    positions, masks = positions[:, order], masks[:, order]
+    return gives_at(decoder, prompts, means, positions, masks, targets, batching)
 
 
-def correct_at(
+def gives_at(
     decoder: Decoder,
     prompts: TokenizedPrompts,
     means: Float[Tensor, "mean_pos layer head d_head"],
     positions: Int[np.ndarray, "prompt role"],
     masks: Bool[np.ndarray, "circuit role layer head"],
-    *,
-    label: str = "circuits",
-    budget: int | None = None,
-) -> Bool[np.ndarray, "circuit prompt"]:
-    """As `circuit_correct`, at positions that increase in every prompt and end with its last token."""
+    targets: Int[np.ndarray, "target prompt"],
+    batching: Batching = Batching(),
+) -> Bool[np.ndarray, "target circuit prompt"]:
+    """As `circuit_gives`, at positions that increase in every prompt and end with its last token."""
     masks = np.ascontiguousarray(masks, dtype=bool)
-    correct = np.zeros((len(masks), len(prompts)), dtype=bool)
-    if not correct.size:
-        return correct
+    found = np.zeros((len(targets), len(masks), len(prompts)), dtype=bool)
+    if not found.size:
+        return found
     if (np.diff(positions) <= 0).any() or (positions[:, -1] != prompts.length - 1).any():
         raise ValueError("positions must increase in every prompt and end with its last token")
     # A role where no circuit keeps a head is an ablated token like any other.
     used = np.append(np.asarray(masks.any((0, 2, 3)))[:-1], True)
     positions, masks = positions[:, used], masks[:, used]
-    sizes = batch_sizes(decoder, prompts.ids.shape[1], budget)
+    sizes = batch_sizes(decoder, prompts.ids.shape[1], batching.budget)
     blocks = plan_blocks(masks, decoder.shape.n_kv_heads, max(1, sizes.rows // LEAST_PROMPTS))
     peak = max(plan.peak_rows for _, plan in blocks)
     step = min(sizes.prompts, max(1, sizes.rows // peak))
     starts = range(0, len(prompts), step)
-    for start in track(starts, len(starts), f"{label}: {len(masks)} circuits, {step} prompts a batch"):
+    for start in track(starts, len(starts), f"{batching.label}: {len(masks)} circuits, {step} prompts a batch"):
         batch = prompts.rows(slice(start, start + step))
         ids, at = to_ids(decoder, batch.ids), to_ids(decoder, positions[start : start + step])
         background = prepare_ablated(decoder, ids, to_ids(decoder, batch.length), means)
@@ -108,9 +134,10 @@ def correct_at(
             final = run_plan(decoder, background, at, plan)
             rows, circuit = np.unique(plan.final, return_inverse=True)
             final = final[:, torch.as_tensor(rows, device=final.device)]
-            right = is_correct(decoder, final, to_ids(decoder, batch.answer), to_ids(decoder, batch.choices))
-            correct[members, start : start + step] = right.T.cpu().numpy()[circuit]
-    return correct
+            wanted = to_ids(decoder, targets[:, start : start + step])
+            given = is_given(decoder, final, wanted, to_ids(decoder, batch.choices))
+            found[:, members, start : start + step] = given.transpose(1, 2).cpu().numpy()[:, circuit]
+    return found
 
 
 def plan_blocks(
@@ -131,22 +158,22 @@ def plan_blocks(
 
 
 @torch.inference_mode()
-def is_correct(
+def is_given(
     decoder: Decoder,
     final: Float[Tensor, "prompt row d_model"],
-    answer: Int[Tensor, " prompt"],
+    targets: Int[Tensor, "target prompt"],
     choices: Int[Tensor, "prompt choice"],
-) -> Bool[Tensor, "prompt row"]:
-    """Whether the argmax over the whole vocabulary is the answer.
+) -> Bool[Tensor, "target prompt row"]:
+    """Whether the argmax over the whole vocabulary is each of a prompt's targets.
 
-    A row whose answer is clearly beaten by one of the prompt's other objects is wrong without unembedding.
+    A row whose targets are all clearly beaten by an object of the prompt is decided without unembedding.
     """
-    few = torch.cat([answer[:, None], choices], 1)
+    few = torch.cat([targets.T, choices], 1)
     normed = rms_norm(final, decoder.norm_final, decoder.shape.norm_eps)
     logits = (normed @ decoder.unembedding[few].transpose(1, 2)).flatten(0, 1)
-    ahead = logits[:, 1:].max(-1).values - logits[:, 0]
-    open_rows = torch.nonzero(ahead <= MARGIN * logits.abs().max(-1).values)[:, 0]
-    right = torch.zeros(len(logits), dtype=torch.bool, device=final.device)
+    behind = logits.max(-1).values - logits[:, : len(targets)].max(-1).values
+    open_rows = torch.nonzero(behind <= MARGIN * logits.abs().max(-1).values)[:, 0]
+    given = torch.zeros((len(targets), len(logits)), dtype=torch.bool, device=final.device)
     n_rows = final.shape[1]
-    right[open_rows] = predictions(decoder, final.flatten(0, 1)[open_rows]) == answer[open_rows // n_rows]
-    return right.view(-1, n_rows)
+    given[:, open_rows] = predictions(decoder, final.flatten(0, 1)[open_rows]) == targets[:, open_rows // n_rows]
+    return given.view(len(targets), -1, n_rows)

@@ -35,7 +35,6 @@ class PatternOptions:
     """heads: how many of each group's strongest."""
 
     heads: int = 3
-    seed: int = 0
     batch: int | None = None
 
 
@@ -119,7 +118,7 @@ def mean_patterns(
     rows = []
     for (group, rank, head), pattern in zip(chosen, patterns, strict=True):
         for (kind, name), where in targets(prompts, group.role).items():
-            value, low, high = mean_interval((pattern * where).sum(1), prompts.scene, options.seed)
+            value, low, high = mean_interval((pattern * where).sum(1), prompts.scene)
             numbers = {"attention": value, "low": low, "high": high, "n": len(prompts)}
             rows.append({**_labels(decoder, circuit, group, rank, head), "kind": kind, "to": name, **numbers})
     return pd.DataFrame(rows, columns=MEAN_COLUMNS)

@@ -4,17 +4,14 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from entity_mech.engine.circuit_batches import circuit_correct
+from entity_mech.engine.circuit_batches import Batching, circuit_gives
 from entity_mech.methods.candidates import knee
-from entity_mech.methods.intervals import mean_interval, ratio_interval
+from entity_mech.methods.faithfulness import MEASURE_COLUMNS, measures
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.roles import own_name
 from entity_mech.task.tokens import TokenizedPrompts
 
-CURVE_COLUMNS = [
-    "model", "k", "heads", "share", "accuracy", "accuracy_low", "accuracy_high", "faithfulness",
-    "faithfulness_low", "faithfulness_high", "n",
-]  # fmt: skip
+CURVE_COLUMNS = ["model", "k", "heads", "share", *MEASURE_COLUMNS, "n"]
 SUMMARY_COLUMNS = ["model", "area", "distance", "knee_k", "knee_heads", "ceiling", "n"]
 
 
@@ -47,18 +44,16 @@ def circuit_size(
     prompts: TokenizedPrompts,
     means: Tensor,
     scores: pd.DataFrame,
-    model_correct: np.ndarray,
-    *,
-    seed: int = 0,
+    model_answers: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy of nested circuits: of every search the k heads with the lowest scores.
 
     Args:
         prompts: the evaluation split; means: [pos, layer, head, d_head] of this model.
         scores: this model's path-patching table, every head of every search.
-        model_correct: whether the intact model is right [prompt].
+        model_answers: token ids that the intact model gives [prompt], from `behaviour`.
 
-    Returns the curve (model, k, heads, share of all heads at the roles, accuracy and faithfulness with
+    Returns the curve (model, k, heads, share of all heads at the roles, `measures` of faithfulness with
     intervals, n) and its summary (model, area under faithfulness by share, distance: area between it and 1,
     knee_k: the smallest k with 95% of the accuracy at the largest, knee_heads, ceiling: faithfulness of all
     heads at the roles, n).
@@ -66,12 +61,13 @@ def circuit_size(
     shape = decoder.shape
     ks = sizes(shape.n_layers * shape.n_heads)
     roles, masks = nested_masks(scores, ks, shape.n_layers, shape.n_heads)
-    correct = circuit_correct(decoder, prompts, means, roles, masks, label="circuits by size")
+    targets = np.stack([prompts.answer, model_answers])
+    right, agrees = circuit_gives(decoder, prompts, means, roles, masks, targets, Batching("circuits by size"))
+    whole = np.asarray(model_answers == prompts.answer)
     rows = []
-    for k, mask, right in zip(ks, masks, correct, strict=True):
-        accuracy = mean_interval(right, prompts.scene, seed)
-        ratio = ratio_interval(right, model_correct, prompts.scene, seed)
-        rows.append((decoder.name, k, int(mask.sum()), float(mask.mean()), *accuracy, *ratio, len(prompts)))
+    for k, mask, correct, same in zip(ks, masks, right, agrees, strict=True):
+        numbers = measures(correct, same, whole, prompts.scene)
+        rows.append((decoder.name, k, int(mask.sum()), float(mask.mean()), *numbers, len(prompts)))
     curve = pd.DataFrame(rows, columns=CURVE_COLUMNS)
     return curve, size_summary(curve)
 

@@ -101,6 +101,17 @@ class Circuit:
         return mask
 
 
+def mask_of(
+    sets: Sequence[Iterable[tuple[str, int, int]]], roles: Sequence[str], n_layers: int, n_heads: int
+) -> np.ndarray:
+    """Sets of heads (role, layer, head) as bool [set, role, layer, head]."""
+    masks = np.zeros((len(sets), len(roles), n_layers, n_heads), dtype=bool)
+    for mask, heads in zip(masks, sets, strict=True):
+        for role, layer, head in heads:
+            mask[roles.index(role), layer, head] = True
+    return masks
+
+
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     """A circuit as plain data; `rank` counts from 1 among the group's candidates."""
 

@@ -11,10 +11,11 @@ from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_patching import carriers, heads_at, patched_predictions
-from entity_mech.methods.intervals import mean_interval
+from entity_mech.methods.intervals import difference_interval, mean_interval, share_interval
+from entity_mech.methods.random_sets import random_sets
 from entity_mech.models.decoder import Decoder, DecoderShape
 from entity_mech.progress import log
-from entity_mech.task.seeds import generator
+from entity_mech.task.seeds import seed_for
 from entity_mech.task.tokens import TokenizedPrompts
 
 INTO_BASE, INTO_FINE_TUNED = "into_base", "into_fine_tuned"
@@ -22,15 +23,18 @@ INTO_BASE, INTO_FINE_TUNED = "into_base", "into_fine_tuned"
 PAPER_CHOICE = {"A": "object", "B": "position", "C": "position"}
 COLUMNS = [
     *("base", "model", "donor", "target", "circuit", "part", "kind", "draw", "n_heads", "fallback"),
-    *("accuracy", "low", "high", "n"),
+    *("accuracy", "low", "high", "gain", "gain_low", "gain_high", "share", "share_low", "share_high", "n"),
 ]
 
 
 @dataclass(frozen=True)
 class CmapOptions:
-    """choice: letter of a group -> desideratum whose heads are patched. batch: prompts at a time, None chooses."""
+    """choice: letter of a group -> desideratum whose heads are patched. batch: prompts at a time, None chooses.
 
-    random_draws: int = 10
+    With 20 random draws, all of them below a part, p is 1 / 21: the fewest that give p < 0.05.
+    """
+
+    random_draws: int = 20
     directions: tuple[str, ...] = (INTO_BASE, INTO_FINE_TUNED)
     choice: Mapping[str, str] = field(default_factory=lambda: dict(PAPER_CHOICE))
     seed: int = 0
@@ -93,89 +97,123 @@ def cmap_parts(circuit: Circuit, selected: pd.DataFrame, choice: Mapping[str, st
     ]
 
 
-def random_heads(heads: Sequence[Head], shape: DecoderShape, rng: np.random.Generator) -> tuple[Head, ...]:
-    """As many random heads at each role as the set has there, outside the set; fewer where there are no more."""
-    found: list[Head] = []
-    for role in dict.fromkeys(role for role, _, _ in heads):
-        taken = {(la, h) for at, la, h in heads if at == role}
-        outside = [(la, h) for la in range(shape.n_layers) for h in range(shape.n_heads) if (la, h) not in taken]
-        drawn = rng.choice(len(outside), min(len(taken), len(outside)), replace=False)
-        found += [(role, *outside[i]) for i in sorted(drawn.tolist())]
-    return tuple(found)
+def heads_of_both(*circuits: Circuit) -> frozenset[Head]:
+    """Every head of the circuits at its token: none of them may stand among the controls of a part."""
+    return frozenset(head for circuit in circuits for group in circuit.groups for head in heads_at(group))
+
+
+def random_heads(
+    heads: Sequence[Head], taken: frozenset[Head], shape: DecoderShape, draws: int, seed: int
+) -> list[tuple[Head, ...]]:
+    """Distinct sets of as many random heads at each role as the set has there, none of them `taken`.
+
+    Fewer than `draws` where there are no more, none where too few heads are left.
+    """
+    every = [(layer, head) for layer in range(shape.n_layers) for head in range(shape.n_heads)]
+    counts = {role: sum(at == role for at, *_ in heads) for role in dict.fromkeys(at for at, *_ in heads)}
+    pools = {role: [head for head in every if (role, *head) not in taken] for role in counts}
+    return [tuple(sorted(found)) for found in random_sets(pools, counts, draws, seed)]
 
 
 def part_variants(
-    circuit: str, part: Part, shape: DecoderShape, options: CmapOptions
+    circuit: str, part: Part, taken: frozenset[Head], shape: DecoderShape, options: CmapOptions
 ) -> list[tuple[str, int | None, tuple[Head, ...]]]:
     """The part and its random controls as (kind, draw, heads); an empty part has no controls."""
-    draws = range(options.random_draws if part.heads else 0)
-    return [
-        ("chosen", None, part.heads),
-        *(
-            (
-                "random",
-                draw,
-                random_heads(part.heads, shape, generator(options.seed, "cmap", circuit, part.name, str(draw))),
-            )
-            for draw in draws
-        ),
-    ]
+    seed = seed_for(options.seed, "cmap", circuit, part.name)
+    drawn = random_heads(part.heads, taken | set(part.heads), shape, options.random_draws, seed)
+    if part.heads and len(drawn) < options.random_draws:
+        log(f"{circuit}'s {part.name}: {len(drawn)} sets of random heads, no more lie outside the circuits")
+    return [("chosen", None, part.heads), *(("random", draw, heads) for draw, heads in enumerate(drawn))]
+
+
+@dataclass(frozen=True)
+class Patched:
+    """A target with some of a donor's heads: labels of the row, and which prompts it answers correctly."""
+
+    labels: dict[str, object]
+    right: Bool[np.ndarray, " prompt"]
 
 
 def patch_into(
     target: Decoder,
-    donor: str,
-    outputs: StoredHeads,
-    prompts: TokenizedPrompts,
+    donor: Side,
     parts: Mapping[str, Sequence[Part]],
+    taken: frozenset[Head],
     options: CmapOptions,
-) -> pd.DataFrame:
-    """Accuracy of `target` with heads' outputs replaced by the donor's clean ones, part by part.
+) -> tuple[Bool[np.ndarray, " prompt"], list[Patched]]:
+    """Which prompts `target` answers correctly, by itself and with heads' outputs replaced by the donor's, by part.
 
-    outputs: the donor's, on the same prompts. parts: circuit -> its parts. The first row is the target's own.
+    parts: circuit -> its parts. taken: heads that no control may have.
     """
-    rows: list[dict[str, object]] = []
     variants = {
-        (circuit, part.name): part_variants(circuit, part, target.shape, options)
+        (circuit, part.name): part_variants(circuit, part, taken, target.shape, options)
         for circuit, its_parts in parts.items()
         for part in its_parts
     }
     fallback = {(circuit, part.name): part.fallback for circuit, found in parts.items() for part in found}
     patches = {"\t".join(key): [heads for _, _, heads in found] for key, found in variants.items()}
-    label = f"{donor} into {target.name}"
-    found = patched_predictions(target, prompts, outputs, {**patches, "own": [()]}, options.batch, label)
-    own = {"donor": target.name, "kind": "own", "n_heads": 0, "fallback": False}
-    rows.append({**own, **accuracy_columns(found["own"][0] == prompts.answer, prompts, options)})
+    label, prompts = f"{donor.name} into {target.name}", donor.prompts
+    given = patched_predictions(target, prompts, donor.outputs, {**patches, "own": [()]}, options.batch, label)
+    found = []
     for key, its_variants in variants.items():
-        for (kind, draw, heads), predicted in zip(its_variants, found["\t".join(key)], strict=True):
-            named = {"donor": donor, "circuit": key[0], "part": key[1], "kind": kind, "draw": draw}
+        for (kind, draw, heads), predicted in zip(its_variants, given["\t".join(key)], strict=True):
+            named = {"donor": donor.name, "circuit": key[0], "part": key[1], "kind": kind, "draw": draw}
             size = {"n_heads": len(heads), "fallback": fallback[key]}
-            rows.append({**named, **size, **accuracy_columns(predicted == prompts.answer, prompts, options)})
-    return pd.DataFrame(rows).assign(target=target.name)
+            found.append(Patched({**named, **size}, predicted == prompts.answer))
+    return given["own"][0] == prompts.answer, found
 
 
-def accuracy_columns(
-    right: Bool[np.ndarray, " prompt"], prompts: TokenizedPrompts, options: CmapOptions
-) -> dict[str, object]:
-    value, low, high = mean_interval(right, prompts.scene, options.seed)
+def accuracy_columns(right: Bool[np.ndarray, " prompt"], scene: np.ndarray) -> dict[str, object]:
+    """Accuracy with its interval."""
+    value, low, high = mean_interval(right, scene)
     return {"accuracy": value, "low": low, "high": high, "n": len(right)}
 
 
-def run_cmap(base: Side, model: Side, parts: Mapping[str, Sequence[Part]], options: CmapOptions) -> pd.DataFrame:
+def gains(
+    patched: Bool[np.ndarray, " prompt"],
+    target: Bool[np.ndarray, " prompt"],
+    donor: Bool[np.ndarray, " prompt"],
+    scene: np.ndarray,
+) -> dict[str, object]:
+    """What patching changes, over the same prompts, each with its interval.
+
+    gain: accuracy of the patched target minus the target's by itself. share: the gain over that of the donor by
+    itself. Patched into the base, it is the share of fine-tuning's gain that the heads bring; into the fine-tuned
+    model, the share that the base's heads take away.
+    """
+    gain, share = difference_interval(patched, target, scene), share_interval(patched, target, donor, scene)
+    ends = ("", "_low", "_high")
+    both = {"gain": gain, "share": share}
+    return {name + end: value for name, found in both.items() for end, value in zip(ends, found, strict=True)}
+
+
+def run_cmap(
+    base: Side, model: Side, parts: Mapping[str, Sequence[Part]], taken: frozenset[Head], options: CmapOptions
+) -> pd.DataFrame:
     """Outputs of parts patched between a base and a fine-tuned model, and both models' own accuracies.
 
-    parts: circuit -> its parts (cmap_parts). One model is in memory at a time. Raises UserError naming both
-    models when their heads or tokens do not match.
+    parts: circuit -> its parts (cmap_parts). taken: heads that no control may have (heads_of_both). One model is in
+    memory at a time. Raises UserError naming both models when their heads or tokens do not match.
     """
     check_comparable(base, model)
-    found = []
+    own: dict[str, np.ndarray] = {}
+    patched: dict[str, list[Patched]] = {}
     for target, donor, direction in ((base, model, INTO_BASE), (model, base, INTO_FINE_TUNED)):
         asked = parts if direction in options.directions else {}
         for circuit, its_parts in asked.items():
             for part in its_parts:
                 if part.fallback:
                     log(f"{circuit}'s {part.name}: DCM chose no head, the whole group is patched")
-        found.append(patch_into(target.load(), donor.name, donor.outputs, target.prompts, asked, options))
-    table = pd.concat(found, ignore_index=True).assign(base=base.name, model=model.name)
-    table = table.reindex(columns=COLUMNS).astype({"draw": "Int64"})
-    return table.sort_values("kind", key=lambda kind: kind != "own", kind="stable", ignore_index=True)
+        own[target.name], patched[target.name] = patch_into(target.load(), donor, asked, taken, options)
+    scene = base.prompts.scene
+    rows: list[dict[str, object]] = []
+    for name, right in own.items():
+        labels = {"donor": name, "target": name, "kind": "own", "n_heads": 0, "fallback": False}
+        rows.append({**labels, **accuracy_columns(right, scene)})
+    for name, found in patched.items():
+        for one in found:
+            ours, theirs = own[name], own[str(one.labels["donor"])]
+            numbers = {**accuracy_columns(one.right, scene), **gains(one.right, ours, theirs, scene)}
+            rows.append({**one.labels, "target": name, **numbers})
+    table = pd.DataFrame(rows).assign(base=base.name, model=model.name)
+    return table.reindex(columns=COLUMNS).astype({"draw": "Int64"})

@@ -28,9 +28,10 @@ from entity_mech.methods.cmap import (
     Side,
     accuracy_columns,
     check_comparable,
+    gains,
     part_variants,
 )
-from entity_mech.methods.head_patching import patching_batch
+from entity_mech.methods.head_patching import patched_predictions, patching_batch
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
 from entity_mech.task.tokens import TokenizedPrompts
@@ -38,7 +39,7 @@ from entity_mech.task.tokens import TokenizedPrompts
 INPUTS = ("q", "k", "v", "qk", "qkv")
 COLUMNS = [
     *("base", "model", "donor", "target", "circuit", "part", "input", "kind", "draw", "n_heads", "fallback"),
-    *("accuracy", "low", "high", "n"),
+    *("accuracy", "low", "high", "gain", "gain_low", "gain_high", "share", "share_low", "share_high", "n"),
 ]
 
 
@@ -115,16 +116,19 @@ def run_cmap_inputs(
     base: Side,
     model: Side,
     parts: Mapping[str, Sequence[Part]],
+    taken: frozenset[Head],
     options: CmapOptions,
     inputs: Sequence[str] = INPUTS,
 ) -> pd.DataFrame:
     """Inputs of parts patched between a base and a fine-tuned model, with size-matched random controls.
 
     parts: circuit -> parts at the last token (for example A and B of cmap_parts); parts without heads give no
-    row. Both models are in memory at once. Raises UserError naming both models when they do not match.
+    row. taken: heads that no control may have (heads_of_both). Both models are in memory at once. Raises UserError
+    naming both models when they do not match.
     """
     check_comparable(base, model)
     decoders = {side.name: side.load() for side in (base, model)}
+    own = {side.name: _own(decoders[side.name], side, options.batch) for side in (base, model)}
     rows: list[dict[str, object]] = []
     for target, donor, direction in ((base, model, INTO_BASE), (model, base, INTO_FINE_TUNED)):
         if direction not in options.directions:
@@ -133,7 +137,7 @@ def run_cmap_inputs(
             (circuit, part, kind, draw, InputRun(heads, which))
             for circuit, its_parts in parts.items()
             for part in its_parts
-            for kind, draw, heads in part_variants(circuit, part, target.shape, options)
+            for kind, draw, heads in part_variants(circuit, part, taken, target.shape, options)
             for which in inputs
             if heads
         ]
@@ -143,7 +147,14 @@ def run_cmap_inputs(
             named = {"donor": donor.name, "target": target.name, "circuit": circuit, "part": part.name}
             what = {"input": run.inputs, "kind": kind, "draw": draw, "fallback": part.fallback}
             right = predicted == target.prompts.answer
-            counted = accuracy_columns(right, target.prompts, options)
-            rows.append({**named, **what, "n_heads": len(run.heads), **counted})
+            scene = target.prompts.scene
+            numbers = {**accuracy_columns(right, scene), **gains(right, own[target.name], own[donor.name], scene)}
+            rows.append({**named, **what, "n_heads": len(run.heads), **numbers})
     table = pd.DataFrame(rows, columns=COLUMNS[2:]).assign(base=base.name, model=model.name)
     return table.reindex(columns=COLUMNS).astype({"draw": "Int64"})
+
+
+def _own(decoder: Decoder, side: Side, batch: int | None) -> np.ndarray:
+    """Which prompts a model answers correctly by itself [prompt]."""
+    given = patched_predictions(decoder, side.prompts, side.outputs, {"own": [()]}, batch)
+    return np.asarray(given["own"][0] == side.prompts.answer)

@@ -14,13 +14,13 @@ from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.store import Head
 from entity_mech.methods.circuits import Circuit
 from entity_mech.methods.head_ablation import correct_without
-from entity_mech.methods.intervals import difference_interval
+from entity_mech.methods.intervals import difference_interval, mean_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts
 
 COLUMNS = [
     "model", "circuit", "kind", "draw", "group", "heads", "accuracy_circuit", "accuracy_model",
-    "difference", "low", "high", "incompleteness", "n",
+    "difference", "low", "high", "incompleteness", "recall", "recall_low", "recall_high", "n",
 ]  # fmt: skip
 
 
@@ -69,7 +69,8 @@ def completeness(
 
     prompts: the evaluation split. means: [pos, layer, head, d_head] of this model. Columns: model, circuit, kind
     (nothing: K is empty; half; group), draw, group, heads (in K), accuracy_circuit, accuracy_model, difference
-    (circuit minus model) with its interval, incompleteness (its absolute value), n (prompts).
+    (circuit minus model) with its interval, incompleteness (its absolute value), recall (share of the right answers
+    of M - K that C - K gives too) with its interval, n (prompts).
     """
     sets = removed_sets(circuit, draws, seed)
     removed = [heads for *_, heads in sets]
@@ -78,9 +79,10 @@ def completeness(
     theirs = correct_without(decoder, prompts, means, removed, label="model without K")
     rows = []
     for (kind, draw, group, heads), a, b in zip(sets, ours, theirs, strict=True):
-        difference = difference_interval(a, b, prompts.scene, seed)
+        difference = difference_interval(a, b, prompts.scene)
         about = (kind, draw, group, len(heads), a.mean(), b.mean())
-        rows.append((*about, *difference, abs(difference.value), len(prompts)))
+        recall = mean_interval(a[b], prompts.scene[b])
+        rows.append((*about, *difference, abs(difference.value), *recall, len(prompts)))
     table = pd.DataFrame(rows, columns=COLUMNS[2:])
     table["draw"] = table["draw"].astype("Int64")
     table.insert(0, "circuit", circuit.model)

@@ -24,7 +24,7 @@ from entity_mech.methods.head_patching import (
     plan_of,
     source_values,
 )
-from entity_mech.methods.intervals import mean_interval
+from entity_mech.methods.intervals import difference_interval, mean_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import log, track
 from entity_mech.task.seeds import generator
@@ -32,10 +32,11 @@ from entity_mech.task.seeds import generator
 CPU_PREFIX_BYTES = 4 << 30
 COLUMNS = [
     *("model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size", "accuracy"),
-    *("low", "high", "none_accuracy", "all_accuracy", "n"),
+    *("low", "high", "none_accuracy", "gain", "gain_low", "gain_high", "all_accuracy", "n"),
 ]
 CURVES = ["group", "desideratum", "epoch", "step", "loss", "validation_accuracy", "heads"]
 HEADS = ["group", "desideratum", "layer", "head", "weight", "selected"]
+ANSWERS = ["model", "circuit", "letter", "desideratum", "pair", "scene", "correct", "none_correct"]
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,16 @@ class Desideratum:
 
 @dataclass(frozen=True)
 class DcmTables:
-    """summary: one row a group and desideratum. curves: one row a training step. heads: one row a mask weight."""
+    """summary: one row a group and desideratum. curves: one row a training step. heads: one row a mask weight.
+
+    answers: one row a group, desideratum and test pair: whether the target is given with the chosen heads patched
+    (correct), and with none (none_correct).
+    """
 
     summary: pd.DataFrame
     curves: pd.DataFrame
     heads: pd.DataFrame
+    answers: pd.DataFrame
 
 
 class Split:
@@ -192,6 +198,7 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
     """
     rows: list[tuple[HeadGroup, str, Training]] = []
     summary: list[dict[str, object]] = []
+    answers: list[pd.DataFrame] = []
     plans = [plan_of(heads_at(group)) for group in circuit.groups if group.heads]
     for desideratum in track(desiderata, len(desiderata), f"{decoder.name}: desiderata"):
         splits = _splits(decoder, desideratum, plans, options)
@@ -205,7 +212,9 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
                 right = {"chosen": test.correct(found.patched), "every": test.correct(found.patched | True)}
             right["none"] = none
             rows.append((group, desideratum.name, found))
-            summary.append(_summary(*rows[-1], right, scene, options.seed))
+            summary.append(_summary(*rows[-1], right, scene))
+            given = answers_table(scene, right["chosen"], none)
+            answers.append(given.assign(letter=group.letter, desideratum=desideratum.name))
     curves = [
         {"group": group.name, "desideratum": name, **point} for group, name, found in rows for point in found.curve
     ]
@@ -215,7 +224,16 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
         for (la, h), w, p in zip(group.heads, found.weights, found.patched, strict=True)
     ]
     named = pd.DataFrame(summary).assign(model=decoder.name, circuit=circuit.model)[COLUMNS]
-    return DcmTables(named, pd.DataFrame(curves, columns=CURVES), pd.DataFrame(heads, columns=HEADS))
+    kept = pd.concat(answers, ignore_index=True).assign(model=decoder.name, circuit=circuit.model)[ANSWERS]
+    return DcmTables(named, pd.DataFrame(curves, columns=CURVES), pd.DataFrame(heads, columns=HEADS), kept)
+
+
+def answers_table(
+    scene: np.ndarray, correct: Bool[np.ndarray, " pair"], none: Bool[np.ndarray, " pair"]
+) -> pd.DataFrame:
+    """Which pairs come right with some heads patched and with none, pair by pair; pairs are numbered as they come."""
+    columns = {"pair": np.arange(len(scene)), "scene": scene, "correct": correct, "none_correct": none}
+    return pd.DataFrame({name: np.asarray(values).astype(int) for name, values in columns.items()})
 
 
 def _summary(
@@ -224,11 +242,14 @@ def _summary(
     found: Training,
     right: dict[str, Bool[np.ndarray, " pair"]],
     scene: np.ndarray,
-    seed: int,
 ) -> dict[str, object]:
-    """A row of the summary; `right` says which test pairs came right with chosen, every and no head patched."""
+    """A row of the summary; `right` says which test pairs came right with chosen, every and no head patched.
+
+    gain: accuracy with the chosen heads minus that with none, over the same pairs.
+    """
     chosen = [head for head, patched in zip(group.heads, found.patched, strict=True) if patched]
-    value, low, high = mean_interval(right["chosen"], scene, seed)
+    value, low, high = mean_interval(right["chosen"], scene)
+    gain, gain_low, gain_high = difference_interval(right["chosen"], right["none"], scene)
     return {
         "group": group.name,
         "letter": group.letter,
@@ -240,6 +261,9 @@ def _summary(
         "low": low,
         "high": high,
         "none_accuracy": float(right["none"].mean()),
+        "gain": gain,
+        "gain_low": gain_low,
+        "gain_high": gain_high,
         "all_accuracy": float(right["every"].mean()),
         "n": len(scene),
     }

@@ -9,13 +9,18 @@ import pandas as pd
 from entity_mech.engine.store import Head
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit
+from entity_mech.methods.dcm import answers_table
 from entity_mech.methods.head_patching import PatchData, carriers, patched_predictions
-from entity_mech.methods.intervals import mean_interval
+from entity_mech.methods.intervals import difference_interval, mean_interval
 from entity_mech.models.decoder import Decoder
 
 COLUMNS = [
     *("model", "circuit", "group", "letter", "desideratum", "pairs", "n_heads"),
-    *("accuracy", "low", "high", "sd_resamples", "none_accuracy", "n", "resamples"),
+    *("accuracy", "low", "high", "sd_resamples", "none_accuracy", "gain", "gain_low", "gain_high", "n", "resamples"),
+]
+ANSWER_COLUMNS = [
+    *("model", "circuit", "letter", "desideratum", "pairs", "resample"),
+    *("pair", "scene", "correct", "none_correct"),
 ]
 RESAMPLE_COLUMNS = ["model", "circuit", "group", "letter", "desideratum", "pairs", "resample", "accuracy", "n"]
 
@@ -45,10 +50,15 @@ class FreshPairs:
 
 @dataclass(frozen=True)
 class PatchHeadsTables:
-    """summary: a row for each set of heads and pairs. resamples: the same for each resample."""
+    """summary: a row for each set of heads and pairs. resamples: the same for each resample.
+
+    answers: a row for each pair of each set, to compare models on the same pairs; `scene` tells scenes of different
+    resamples apart.
+    """
 
     summary: pd.DataFrame
     resamples: pd.DataFrame
+    answers: pd.DataFrame
 
 
 def head_sets(circuit: Circuit, selected: pd.DataFrame) -> list[HeadSet]:
@@ -65,7 +75,6 @@ def patch_chosen_heads(
     decoder: Decoder,
     sets: Sequence[HeadSet],
     pairs: Iterable[FreshPairs],
-    seed: int = 0,
     batch: int | None = None,
 ) -> PatchHeadsTables:
     """Share of pairs for which the model gives the target with each set's heads patched from the source.
@@ -75,6 +84,7 @@ def patch_chosen_heads(
     """
     summary: list[dict[str, object]] = []
     single: list[dict[str, object]] = []
+    answers: list[pd.DataFrame] = []
     for fresh in pairs:
         if not fresh.resamples:
             raise UserError(f"{decoder.name}: no pairs to patch for {fresh.name}")
@@ -91,7 +101,9 @@ def patch_chosen_heads(
                 "pairs": fresh.name,
             }
             means = [float(found[i].mean()) for found in right]
-            value, low, high = mean_interval(np.concatenate([found[i] for found in right]), scene, seed)
+            correct, none = (np.concatenate([found[at] for found in right]) for at in (i, -1))
+            value, low, high = mean_interval(correct, scene)
+            gain, gain_low, gain_high = difference_interval(correct, none, scene)
             summary.append(
                 {
                     **labels,
@@ -100,17 +112,27 @@ def patch_chosen_heads(
                     "low": low,
                     "high": high,
                     "sd_resamples": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
-                    "none_accuracy": float(np.concatenate([found[-1] for found in right]).mean()),
+                    "none_accuracy": float(none.mean()),
+                    "gain": gain,
+                    "gain_low": gain_low,
+                    "gain_high": gain_high,
                     "n": len(scene),
                     "resamples": len(means),
                 }
             )
             sizes = [len(data.pairs) for data in fresh.resamples]
+            given = answers_table(scene, correct, none).assign(**labels)
+            answers.append(given.assign(resample=np.repeat(np.arange(len(sizes)), sizes)))
             single += [
                 {**labels, "resample": r, "accuracy": mean, "n": n}
                 for r, (mean, n) in enumerate(zip(means, sizes, strict=True))
             ]
-    return PatchHeadsTables(pd.DataFrame(summary, columns=COLUMNS), pd.DataFrame(single, columns=RESAMPLE_COLUMNS))
+    kept = pd.concat(answers, ignore_index=True) if answers else pd.DataFrame()
+    return PatchHeadsTables(
+        pd.DataFrame(summary, columns=COLUMNS),
+        pd.DataFrame(single, columns=RESAMPLE_COLUMNS),
+        kept.reindex(columns=ANSWER_COLUMNS),
+    )
 
 
 def _scenes(fresh: FreshPairs) -> np.ndarray:

@@ -123,6 +123,6 @@ def run_knockout(decoder: Decoder, prompts: TokenizedPrompts, options: KnockoutO
         positions = target_positions(prompts, source, target, options)
         found = knockout_predictions(decoder, prompts, source, positions, options.batch)
         for layer, predicted in enumerate(found):
-            value, low, high = mean_interval(predicted == prompts.answer, prompts.scene, options.seed)
+            value, low, high = mean_interval(predicted == prompts.answer, prompts.scene)
             rows.append((decoder.name, source, target, layer, value, low, high, len(predicted)))
     return pd.DataFrame(rows, columns=COLUMNS)

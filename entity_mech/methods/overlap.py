@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 
-from entity_mech.methods.circuits import Circuit
+from entity_mech.methods.circuits import Circuit, HeadIndex
 
 WHOLE = "whole_circuit"
 OVERLAP_COLUMNS = [
@@ -18,57 +18,95 @@ OVERLAP_COLUMNS = [
 ]  # fmt: skip
 
 
-def shared_by_chance(total: int, first: int, second: int) -> np.ndarray:
-    """Probability of sharing 0, 1, ... heads when two sets are drawn from `total` heads at random."""
-    ways = [comb(first, shared) * comb(total - first, second - shared) for shared in range(min(first, second) + 1)]
-    return np.array([way / comb(total, second) for way in ways])
+Heads = set[HeadIndex]
 
 
-def overlap(circuits: Sequence[Circuit], sizes: Mapping[str, tuple[int, int]]) -> pd.DataFrame:
+def shared_by_chance(pools: tuple[Heads, Heads], first: int, second: int) -> np.ndarray:
+    """Probability of sharing 0, 1, ... heads when each set is drawn at random from a pool of its own.
+
+    Of the first set so many heads lie in the second's pool (hypergeometric); of these the second draws so many
+    (hypergeometric again). Over one pool this is the hypergeometric distribution itself.
+    """
+    reachable = _drawn(len(pools[0]), len(pools[0] & pools[1]), first)
+    chance = np.zeros(min(first, second) + 1)
+    for within, probability in enumerate(reachable):
+        shared = _drawn(len(pools[1]), within, second)
+        chance[: len(shared)] += probability * shared
+    return chance
+
+
+def _drawn(total: int, marked: int, draws: int) -> np.ndarray:
+    """Probability of 0, 1, ... marked ones among `draws` of `total` without replacement."""
+    ways = [comb(marked, hits) * comb(total - marked, draws - hits) for hits in range(min(marked, draws) + 1)]
+    return np.array([way / comb(total, draws) for way in ways])
+
+
+def choosable(scores: pd.DataFrame, circuit: Circuit) -> dict[str, Heads]:
+    """Heads that could have been chosen for each group of a circuit: those with a negative score.
+
+    Heads at or above the receivers score exactly 0. The circuit's own heads are always among them.
+    """
+    found: dict[str, Heads] = {group.name: set(group.heads) for group in circuit.groups}
+    below = scores[scores["score"] < 0]
+    for search, layer, head in zip(below["search"], below["layer"], below["head"], strict=True):
+        found.setdefault(str(search), set()).add((int(layer), int(head)))
+    return found
+
+
+def overlap(
+    circuits: Sequence[Circuit], sizes: Mapping[str, tuple[int, int]], scores: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
     """Every pair of circuits, group by group and as a whole.
 
     Args:
         circuits: in the order of the config; of each pair the first is the reference.
         sizes: (layers, heads) by model; pairs of models of different sizes are left out.
+        scores: path-patching tables by model.
 
     Columns: circuit_1, circuit_2, group (or whole_circuit), letter, heads_1, heads_2, shared, precision (shared
-    over the second's), recall (over the first's), jaccard, the same for random sets of these sizes (for
-    precision, recall and jaccard their expectation), p_chance (probability that random sets share as many or
-    more). Shares of an empty group are undefined. In the whole a head counts once a token role.
+    over the second's), recall (over the first's), jaccard, the same for random sets of these sizes out of the heads
+    that could be chosen in each model (for precision, recall and jaccard their expectation), p_chance (probability
+    that random sets share as many or more). Shares of an empty group are undefined. In the whole a head counts once
+    a token role.
     """
     rows: list[tuple[object, ...]] = []
     for first, second in combinations(circuits, 2):
         if sizes[first.model] == sizes[second.model]:
-            n_layers, n_heads = sizes[first.model]
-            rows += compare(first, second, n_layers * n_heads)
+            rows += compare(first, second, *(choosable(scores[one.model], one) for one in (first, second)))
     return pd.DataFrame(rows, columns=OVERLAP_COLUMNS)
 
 
-def compare(first: Circuit, second: Circuit, total: int) -> list[tuple[object, ...]]:
-    """Rows of `overlap` for one pair; total: heads of the model."""
+def compare(
+    first: Circuit, second: Circuit, first_pools: Mapping[str, Heads], second_pools: Mapping[str, Heads]
+) -> list[tuple[object, ...]]:
+    """Rows of `overlap` for one pair; pools: heads that could be chosen, by group."""
     rows: list[tuple[object, ...]] = []
     others = {group.name: group for group in second.groups}
     for group in first.groups:
         heads = set(group.heads)
         other = set(others[group.name].heads) if group.name in others else set()
-        chance = shared_by_chance(total, len(heads), len(other))
+        pools = (first_pools.get(group.name, set()), second_pools.get(group.name, set()))
+        chance = shared_by_chance(pools, len(heads), len(other))
         about = (first.model, second.model, group.name, group.letter)
         rows.append((*about, *_measures(len(heads), len(other), len(heads & other), chance)))
     ours, theirs = _by_role(first), _by_role(second)
+    every = (_by_role(first, first_pools), _by_role(second, second_pools))
     chance = np.ones(1)
     for role in {**ours, **theirs}:
-        at_role = shared_by_chance(total, len(ours.get(role, ())), len(theirs.get(role, ())))
-        chance = np.convolve(chance, at_role)
+        at_role = (every[0].get(role, set()), every[1].get(role, set()))
+        drawn = shared_by_chance(at_role, len(ours.get(role, ())), len(theirs.get(role, ())))
+        chance = np.convolve(chance, drawn)
     shared = sum(len(heads & theirs.get(role, set())) for role, heads in ours.items())
     n_ours, n_theirs = (sum(map(len, heads.values())) for heads in (ours, theirs))
     rows.append((first.model, second.model, WHOLE, "", *_measures(n_ours, n_theirs, shared, chance)))
     return rows
 
 
-def _by_role(circuit: Circuit) -> dict[str, set[tuple[int, int]]]:
-    found: dict[str, set[tuple[int, int]]] = {role: set() for role in circuit.roles}
+def _by_role(circuit: Circuit, heads: Mapping[str, Heads] | None = None) -> dict[str, Heads]:
+    """Heads at each role: the circuit's, or those given for its groups."""
+    found: dict[str, Heads] = {role: set() for role in circuit.roles}
     for group in circuit.groups:
-        found[group.role] |= set(group.heads)
+        found[group.role] |= set(group.heads) if heads is None else heads.get(group.name, set())
     return found
 
 

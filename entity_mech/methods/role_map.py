@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from entity_mech.engine.circuit_batches import correct_at
+from entity_mech.engine.circuit_batches import Batching, gives_at
 from entity_mech.engine.store import Head, role_positions
 from entity_mech.errors import UserError
 from entity_mech.methods.head_ablation import correct_without
@@ -85,8 +85,8 @@ def enough(
             mask[0, -1] = own
             rows = at_last == own
             part = prompts.rows(members[rows])
-            found = correct_at(decoder, part, means, positions[rows], mask, label=label)
-            correct[members[rows]] = found[0]
+            found = gives_at(decoder, part, means, positions[rows], mask, part.answer[None], Batching(label))
+            correct[members[rows]] = found[0, 0]
     return correct
 
 
@@ -98,7 +98,6 @@ def role_map(
     *,
     needed: Sequence[str],
     sets: Sequence[Sequence[str]],
-    seed: int = 0,
 ) -> pd.DataFrame:
     """F without all heads at one role alone, and with heads at some sets of tokens alone.
 
@@ -123,7 +122,7 @@ def role_map(
         kept = tokens_of(prompts, names)
         found.append(("enough", joined, enough(decoder, prompts, means, kept, f"heads at {joined} alone")))
     rows = [
-        (decoder.name, kind, tokens, *mean_interval(right, prompts.scene, seed), len(prompts))
+        (decoder.name, kind, tokens, *mean_interval(right, prompts.scene), len(prompts))
         for kind, tokens, right in found
     ]
     return pd.DataFrame(rows, columns=COLUMNS)

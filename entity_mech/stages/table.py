@@ -98,9 +98,12 @@ STAGES = (
         "faithfulness",
         "Does a circuit carry the model's accuracy, also in the other models?",
         jobs={"measure_faithfulness": Job("model", 3000, 5, copies=3, minutes_per_gb=8)},
-        tables={"faithfulness": "faithfulness/{model}/{circuit}.csv"},
+        tables={
+            "faithfulness": "faithfulness/{model}/{circuit}.csv",
+            "circuit_answers": "faithfulness/{model}/{circuit}_answers.csv",
+        },
         per="pair",
-        found_in=("faithfulness",),
+        found_in=("faithfulness", "circuit_answers"),
         figures=(Figure("faithfulness", "faithfulness", "circuit", "Faithfulness", ("faithfulness",)),),
     ),
     Stage(
@@ -143,8 +146,9 @@ STAGES = (
             "dcm": "dcm/{model}.csv",
             "dcm_curves": "dcm/{model}_curves.csv",
             "dcm_heads": "dcm/{model}_heads.csv",
+            "dcm_answers": "dcm/{model}_answers.csv",
         },
-        found_in=("dcm",),
+        found_in=("dcm", "dcm_answers"),
         figures=(
             Figure("dcm", "dcm", "functions", "What each group carries", ("dcm",)),
             Figure("dcm_curves", "dcm:dcm_curves", "functions", "Training of the masks", ("dcm_curves",)),
@@ -154,9 +158,12 @@ STAGES = (
         "patched_heads",
         "Do the heads that carry something do so in every model?",
         jobs={"patch_dcm_heads": Job("model", 4000, 10, copies=4, minutes_per_gb=15)},
-        tables={"patched_heads": "patched_heads/{model}/{circuit}.csv"},
+        tables={
+            "patched_heads": "patched_heads/{model}/{circuit}.csv",
+            "patched_answers": "patched_heads/{model}/{circuit}_answers.csv",
+        },
         per="pair",
-        found_in=("patched_heads",),
+        found_in=("patched_heads", "patched_answers"),
         figures=(
             Figure("patched_heads", "patched_heads", "functions", "Chosen heads in every model", ("patched_heads",)),
         ),

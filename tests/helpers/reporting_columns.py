@@ -24,7 +24,7 @@ from entity_mech.methods.searches import PathSearch
 
 def _behaviour() -> pd.DataFrame:
     answers = {"scene": [0], "query_index": [0], "correct": [1], "probability": [0.5], "correct_named": [1]}
-    return behaviour_summary("base", pd.DataFrame(answers), 0)
+    return behaviour_summary("base", pd.DataFrame(answers))
 
 
 def _scores() -> pd.DataFrame:

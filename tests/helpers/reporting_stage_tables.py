@@ -25,7 +25,8 @@ def completeness(study: Study) -> pd.DataFrame:
             whole = 0.7 if kind == "nothing" else float(rng.uniform(0.05, 0.6))
             ours = float(np.clip(whole + rng.normal(0, 0.06), 0, 1))
             gap = ours - whole
-            rows.append((model, model, kind, draw, group, 5, ours, whole, gap, gap - 0.04, gap + 0.04, abs(gap), 490))
+            apart = (gap, gap - 0.04, gap + 0.04, abs(gap))
+            rows.append((model, model, kind, draw, group, 5, ours, whole, *apart, 0.8, 0.7, 0.9, 490))
     return pd.DataFrame(rows, columns=COLUMNS["completeness"])
 
 
@@ -56,7 +57,8 @@ def circuit_size(study: Study, total: int = 1024) -> tuple[pd.DataFrame, pd.Data
                 continue
             f = 1 - np.exp(-k / (6 + i))
             a = f * (0.6 + 0.03 * i)
-            curve.append((model, k, 4 * k, 4 * k / total, a, a - 0.03, a + 0.03, f, f - 0.04, f + 0.04, 490))
+            shares = (f, f - 0.04, f + 0.04, f, f - 0.04, f + 0.04, a, a - 0.03, a + 0.03)
+            curve.append((model, k, 4 * k, 4 * k / total, a, a - 0.03, a + 0.03, *shares, 490))
         summary.append((model, 0.93, 0.05, 16, 64, 1.0, 490))
     return pd.DataFrame(curve, columns=COLUMNS["circuit_size"]), pd.DataFrame(
         summary, columns=COLUMNS["circuit_size_summary"]
@@ -76,6 +78,11 @@ def role_map(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS["role_map"])
 
 
+def _none(value: float) -> tuple[float, float, float, float]:
+    """Accuracy with nothing patched, and the gain over it with its interval."""
+    return 0.04, value - 0.04, value - 0.07, value - 0.01
+
+
 def patched_heads(study: Study, better: float = 0.1) -> pd.DataFrame:
     """Every circuit's heads in every model. better: what fine-tuned models gain."""
     rows = []
@@ -87,7 +94,7 @@ def patched_heads(study: Study, better: float = 0.1) -> pd.DataFrame:
                     value += better * (model != study.base)
                     heads = 0 if group.letter == "D" and desideratum == "object" else 7
                     what = (model, circuit, group.name, group.letter, desideratum, desideratum, heads)
-                    rows.append((*what, value, value - 0.02, value + 0.02, 0.01, 0.04, 5000, 10))
+                    rows.append((*what, value, value - 0.02, value + 0.02, 0.01, *_none(value), 5000, 10))
     return pd.DataFrame(rows, columns=COLUMNS["patched_heads"])
 
 
@@ -100,7 +107,7 @@ def probes(study: Study) -> pd.DataFrame:
             for pairs in (PLAIN_PROBE, *PROBES):
                 value = 0.5 - (0.2 * float(rng.uniform()) if pairs != PLAIN_PROBE else 0)
                 what = (model, circuit, group.name, group.letter, PLAIN_PROBE, pairs, 7)
-                rows.append((*what, value, value - 0.02, value + 0.02, np.nan, 0.04, 300, 1))
+                rows.append((*what, value, value - 0.02, value + 0.02, np.nan, *_none(value), 300, 1))
     return pd.DataFrame(rows, columns=COLUMNS["probes"])
 
 
@@ -109,6 +116,12 @@ def probe_masks(study: Study) -> pd.DataFrame:
     table = dcm(study)
     plain = table[(table["letter"] == "B") & (table["desideratum"] == PLAIN_PROBE)]
     return pd.concat([plain.assign(desideratum=name) for name in (PLAIN_PROBE, *PROBES)], ignore_index=True)
+
+
+def _accuracy_and_gain(accuracy: float) -> tuple[float, ...]:
+    gain = accuracy - 0.66
+    numbers = ((accuracy, 0.04), (gain, 0.03), (gain / 0.16, 0.2))
+    return tuple(end for number, half in numbers for end in (number, number - half, number + half))
 
 
 def cmap_inputs(study: Study) -> pd.DataFrame:
@@ -122,10 +135,10 @@ def cmap_inputs(study: Study) -> pd.DataFrame:
                     for which in INPUTS:
                         a = 0.66 + 0.1 * float(rng.uniform())
                         common = (study.base, model, donor, target, circuit, part, which)
-                        rows.append((*common, "chosen", None, 12, False, a, a - 0.04, a + 0.04, 490))
+                        rows.append((*common, "chosen", None, 12, False, *_accuracy_and_gain(a), 490))
                         for draw in range(5):
                             r = 0.66 + 0.01 * float(rng.normal())
-                            rows.append((*common, "random", draw, 12, False, r, r - 0.04, r + 0.04, 490))
+                            rows.append((*common, "random", draw, 12, False, *_accuracy_and_gain(r), 490))
     return pd.DataFrame(rows, columns=COLUMNS["cmap_inputs"])
 
 

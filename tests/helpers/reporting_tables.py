@@ -90,6 +90,9 @@ def circuits(study: Study) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
+BEATS_RANDOM = {"random_below": 100, "p_random": 0.9**100}
+
+
 def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.DataFrame:
     """All faithfulness/{model}/{circuit}.csv."""
     rng = np.random.default_rng(2)
@@ -99,13 +102,14 @@ def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.Da
         for name in circuits or study.models:
             share = 0.98 if name == model else float(rng.uniform(0.7, 1.02))
             kinds = [("model", None, 1024, 1.0), ("circuit", None, 72, share), ("ceiling", None, 512, 1.01)]
-            kinds += [("random", draw, 72, float(rng.uniform(0, 0.02))) for draw in range(10)]
+            kinds += [("random", draw, 72, float(rng.uniform(0, 0.02))) for draw in range(100)]
             for kind, draw, heads, f in kinds:
-                a = f * whole
-                rows.append((model, name, kind, draw, heads, a, a - 0.04, a + 0.04, f, f - 0.05, f + 0.05, 490))
-    columns = ["model", "circuit", "kind", "draw", "heads", "accuracy", "accuracy_low", "accuracy_high"]
-    columns += ["faithfulness", "faithfulness_low", "faithfulness_high", "n"]
-    return as_written("faithfulness", pd.DataFrame(rows, columns=columns))
+                numbers = {"accuracy": f * whole, "faithfulness": f, "recall": 0.9 * min(f, 1), "agreement": f * 0.8}
+                row = {"model": model, "circuit": name, "kind": kind, "draw": draw, "heads": heads, "n": 490}
+                for measure, number in numbers.items():
+                    row |= {measure: number, f"{measure}_low": number - 0.04, f"{measure}_high": number + 0.04}
+                rows.append(row | (BEATS_RANDOM if kind == "circuit" else {}))
+    return as_written("faithfulness", pd.DataFrame(rows))
 
 
 CARRIES = {"A": "object", "B": "position", "C": "position", "D": "label"}
@@ -123,10 +127,10 @@ def dcm(study: Study, empty: str = "") -> pd.DataFrame:
                     value, size, chosen = 0.05, 0, 0  # nothing is patched
                 rows.append(
                     (model, model, group.name, group.letter, desideratum, "1.2 3.0", chosen, size, value,
-                     value - 0.05, value + 0.05, 0.05, value - 0.02, 300)
+                     value - 0.05, value + 0.05, 0.05, value - 0.05, value - 0.1, value, value - 0.02, 300)
                 )  # fmt: skip
     columns = ["model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size", "accuracy"]
-    columns += ["low", "high", "none_accuracy", "all_accuracy", "n"]
+    columns += ["low", "high", "none_accuracy", "gain", "gain_low", "gain_high", "all_accuracy", "n"]
     return as_written("dcm", pd.DataFrame(rows, columns=columns))
 
 
@@ -153,16 +157,17 @@ def cmap(study: Study, gain: dict[str, float] | None = None, base: float = 0.66)
         pair = {"base": study.base, "model": model}
         own = {study.base: base, model: base + 0.16}
         for name, value in own.items():
-            rows.append({**pair, **_patched(name, name, "", "", "own", 0), **_accuracy(value)})
+            rows.append({**pair, **_patched(name, name, "", "", "own", 0), **_accuracy(value), **_gain(np.nan)})
         for donor, target, sign in ((model, study.base, 1), (study.base, model, -1)):
             for circuit_of in (model, study.base):
                 for part, share in shares.items():
                     value = own[target] + sign * 0.16 * share * (1 if circuit_of == model else 0.8)
                     chosen = _patched(donor, target, circuit_of, part, "chosen", 12, fallback=part == "D")
-                    rows.append({**pair, **chosen, **_accuracy(value)})
+                    rows.append({**pair, **chosen, **_accuracy(value), **_gain(value - own[target])})
                     for draw in range(10):
                         drawn = _patched(donor, target, circuit_of, part, "random", 12, draw)
-                        rows.append({**pair, **drawn, **_accuracy(own[target] + rng.normal(0, 0.01))})
+                        more = rng.normal(0, 0.01)
+                        rows.append({**pair, **drawn, **_accuracy(own[target] + more), **_gain(more)})
     return as_written("cmap", pd.DataFrame(rows))
 
 
@@ -182,6 +187,13 @@ def _patched(
 
 def _accuracy(value: float) -> dict[str, float]:
     return {"accuracy": value, "low": value - 0.04, "high": value + 0.04, "n": 490}
+
+
+def _gain(gain: float, whole: float = 0.16) -> dict[str, float]:
+    """Gain over the target by itself, and its share of the way to the donor."""
+    share = abs(gain) / whole
+    gains = {"gain": gain, "gain_low": gain - 0.03, "gain_high": gain + 0.03}
+    return {**gains, "share": share, "share_low": share - 0.2, "share_high": share + 0.2}
 
 
 def run_tables(study: Study, accuracy: dict[str, float] | None = None) -> dict[str, pd.DataFrame]:

@@ -24,6 +24,7 @@ def test_equals_the_models_own_logits_whatever_the_batch():
     named = logits.gather(1, torch.as_tensor(prompts.choices)).amax(-1)
     assert table["correct"].tolist() == (best == prompts.answer).astype(int).tolist()
     assert 0 < table["correct"].mean() < 1
+    assert table["predicted"].tolist() == best.tolist()
     own = logits[torch.arange(21), answer]
     np.testing.assert_allclose(table["probability"], logits.softmax(-1)[torch.arange(21), answer], rtol=1e-4)
     assert table["correct_named"].tolist() == (own == named).int().tolist()
@@ -41,7 +42,7 @@ def test_summary_by_metric_and_index():
             "correct_named": [1, 1, 1, 1, 1, 1],
         }
     )
-    found = behaviour_summary("m", table, 0).set_index("metric")
+    found = behaviour_summary("m", table).set_index("metric")
     assert found["value"].to_dict() == pytest.approx(
         {
             "accuracy": 4 / 6,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from entity_mech.engine.backgrounds import prepare_ablated
-from entity_mech.engine.circuit_batches import circuit_correct, correct_at
+from entity_mech.engine.circuit_batches import Batching, circuit_correct, circuit_gives, gives_at
 from entity_mech.engine.circuit_plan import plan_circuits
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.ops import logits
@@ -139,20 +139,31 @@ def test_correct_is_the_argmax_and_blocks_do_not_matter():
     swapped = [2, 3, 0, 1]
     again = circuit_correct(decoder, prompts, means, [ROLES[i] for i in swapped], masks[:, swapped])
     np.testing.assert_array_equal(again, expected)
+    # other tokens count as well: what another circuit gives, and what none gives
+    other = best[1].numpy()
+    nowhere = np.zeros(7, dtype=int)
+    assert not (torch.stack(best) == 0).any()
+    targets = np.stack([other, answer, nowhere])
+    given = circuit_gives(decoder, prompts, means, ROLES, masks, targets, Batching(budget=1 << 17))
+    np.testing.assert_array_equal(
+        given, [[row.numpy() == target for row in best] for target in (other, answer, nowhere)]
+    )
+    assert given[0, 1].all()
+    assert (given[0] != given[1]).any()
 
 
 def test_last_is_read_out_even_when_no_group_sits_there():
-    model, decoder, prompts, means = setup(n=12)
+    _, decoder, prompts, means = setup(n=12)
     masks = random_masks(np.random.default_rng(3), 8, len(ROLES), decoder.shape)
     masks[:, -1] = False
-    positions = positions_of(prompts)
-    best = [literal_circuit(model, prompts.ids, prompts.length, positions, mask, means).argmax(-1) for mask in masks]
-    # Random weights never give the right object: for half of the prompts the answer is what the circuits predict.
-    object.__setattr__(prompts, "answer", np.where(np.arange(12) % 2, best[0].numpy(), prompts.answer))
-    expected = np.stack([row.numpy() == prompts.answer for row in best])
-    assert 0.3 < expected.mean() < 0.7
-    np.testing.assert_array_equal(circuit_correct(decoder, prompts, means, ROLES[:-1], masks[:, :-1]), expected)
-    np.testing.assert_array_equal(circuit_correct(decoder, prompts, means, ROLES, masks), expected)
+    best = logits(decoder, run(decoder, prompts, positions_of(prompts), means, masks)).argmax(-1).numpy()
+    target = best[0].copy()
+    target[:2] = 0  # no circuit gives it
+    whole = circuit_gives(decoder, prompts, means, ROLES, masks, target[None])[0]
+    assert 0 < whole.mean() < 1
+    np.testing.assert_array_equal(whole, best == target)
+    without = circuit_gives(decoder, prompts, means, ROLES[:-1], masks[:, :-1], target[None])[0]
+    np.testing.assert_array_equal(without, whole)
 
 
 def test_roles_must_be_there_and_in_one_order():
@@ -170,4 +181,4 @@ def test_means_must_cover_the_prompts():
     _, decoder, prompts, means = setup()
     masks = np.ones((1, 1, decoder.shape.n_layers, decoder.shape.n_heads), dtype=bool)
     with pytest.raises(ValueError, match="for 5 positions only"):
-        correct_at(decoder, prompts, means[:5], prompts.roles["last"][:, None], masks)
+        gives_at(decoder, prompts, means[:5], prompts.roles["last"][:, None], masks, prompts.answer[None])

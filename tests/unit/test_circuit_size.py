@@ -52,7 +52,7 @@ def test_curve_equals_hooked_runs():
     whole = last_logits(model, prompts.ids, prompts.length).argmax(-1).numpy()
     answer[:3] = whole[:3]
     object.__setattr__(prompts, "answer", answer)
-    curve, total = circuit_size(decoder_from(model), prompts, means, scores(), whole == answer)
+    curve, total = circuit_size(decoder_from(model), prompts, means, scores(), whole)
     assert list(curve.columns) == CURVE_COLUMNS
     assert curve["k"].tolist() == sizes(12)
     assert curve["heads"].tolist() == [int(mask.sum()) for mask in masks]
@@ -60,6 +60,8 @@ def test_curve_equals_hooked_runs():
     assert curve["accuracy"].between(0, 1, inclusive="neither").any()
     assert curve["accuracy"].nunique() > 2
     np.testing.assert_allclose(curve["faithfulness"], (best == answer).mean(1) / (whole == answer).mean())
+    np.testing.assert_allclose(curve["agreement"], (best == whole).mean(1))
+    np.testing.assert_allclose(curve["recall"], (best == answer)[:, whole == answer].mean(1))
     assert total["ceiling"].iloc[0] == curve["faithfulness"].iloc[-1]
 
 

@@ -10,7 +10,7 @@ from entity_mech.engine.ops import logits
 from entity_mech.errors import UserError
 from entity_mech.methods import cmap_inputs
 from entity_mech.methods.circuits import Circuit
-from entity_mech.methods.cmap import CmapOptions, cmap_parts
+from entity_mech.methods.cmap import CmapOptions, cmap_parts, heads_of_both
 from entity_mech.methods.cmap_inputs import INPUTS, InputRun, patched_inputs, run_cmap_inputs
 from entity_mech.methods.head_patching import heads_at
 from tests.helpers.box_prompts import box_prompts
@@ -105,14 +105,17 @@ def test_a_model_into_itself_changes_nothing(models, monkeypatch):
 def test_the_table_has_both_ways_inputs_and_controls():
     base, tuned = side("base", 0)[0], side("tuned", 1)[0]
     parts = [part for part in cmap_parts(CIRCUIT, SELECTED) if part.name in "AB"]
-    table = run_cmap_inputs(base, tuned, {"tuned": parts}, CmapOptions(random_draws=2))
+    table = run_cmap_inputs(base, tuned, {"tuned": parts}, heads_of_both(CIRCUIT), CmapOptions(random_draws=2))
     assert len(table) == 2 * 2 * 5 * 3
     assert table.groupby(["target", "part", "input"]).size().eq(3).all()
     assert table[table.part == "A"].n_heads.eq(1).all()
     assert table[table.part == "B"].fallback.all()
-    assert table.equals(run_cmap_inputs(base, tuned, {"tuned": parts}, CmapOptions(random_draws=2, batch=5)))
+    assert table["gain"].notna().all()
+    assert table.equals(
+        run_cmap_inputs(base, tuned, {"tuned": parts}, heads_of_both(CIRCUIT), CmapOptions(random_draws=2, batch=5))
+    )
     empty = [part for part in cmap_parts(Circuit("tuned", ()), SELECTED) if part.name == "full"]
-    assert not len(run_cmap_inputs(base, tuned, {"tuned": empty}, CmapOptions()))
+    assert not len(run_cmap_inputs(base, tuned, {"tuned": empty}, frozenset(), CmapOptions()))
 
 
 def test_groups_elsewhere_and_nothing_are_refused(models):

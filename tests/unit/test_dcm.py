@@ -16,7 +16,7 @@ from tests.helpers.random_models import decoder_from, random_llama
 
 COLUMNS = [
     *("model", "circuit", "group", "letter", "desideratum", "heads", "n_heads", "group_size"),
-    *("accuracy", "low", "high", "none_accuracy", "all_accuracy", "n"),
+    *("accuracy", "low", "high", "none_accuracy", "gain", "gain_low", "gain_high", "all_accuracy", "n"),
 ]
 
 
@@ -77,6 +77,21 @@ def test_the_planted_head_is_found(model):
     row = found.summary.iloc[0]
     assert row.heads == "1.1"
     assert row.accuracy == 1.0
+    assert row.gain == pytest.approx(1 - row.none_accuracy)
+    assert row.gain_low < row.gain
+    answers = found.answers
+    assert len(answers) == row.n
+    assert answers[["letter", "desideratum", "circuit"]].drop_duplicates().to_numpy().tolist() == [
+        ["A", row.desideratum, "m"]
+    ]
+    assert answers.correct.mean() == row.accuracy
+    assert answers.none_correct.mean() == pytest.approx(row.none_accuracy)
+    assert 0 < answers.none_correct.sum() < row.n
+    test = desideratum(model, A, 1, louder=8.0).test
+    assert answers.scene.tolist() == test.pairs.base.scene.tolist()
+    with torch.no_grad():
+        given = literal_logits(model, test, A, torch.ones(3)).argmax(-1).numpy()
+    assert answers.none_correct.tolist() == (given == test.pairs.target).astype(int).tolist()
     assert max(row.none_accuracy, row.all_accuracy) < 0.9
     assert found.heads.set_index(["layer", "head"]).selected.to_dict() == {h: h == (1, 1) for h in A.heads}
 
@@ -95,7 +110,7 @@ def test_tables_and_empty_groups(model):
     assert curve.validation_accuracy.notna().tolist() == [True, False, False, True]
     assert set(found.heads.group) == {"value_fetcher", "position_detector", "structure_reader"}
     again = run_dcm(decoder_from(model), CIRCUIT, [desideratum(model, n=32)], options)
-    for name in ("summary", "curves", "heads"):
+    for name in ("summary", "curves", "heads", "answers"):
         assert getattr(found, name).equals(getattr(again, name))
 
 

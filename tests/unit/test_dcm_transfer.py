@@ -44,6 +44,15 @@ def test_fresh_pairs_give_the_planted_heads_accuracy(model):
     assert other.low <= other.accuracy <= other.high
     assert summary.loc[("no_comma", "A")].n == 20
     assert np.isnan(summary.loc[("no_comma", "A")].sd_resamples)
+    answers = found.answers[(found.answers.letter == "D") & (found.answers.pairs == "object")]
+    assert answers["resample"].value_counts(sort=False).tolist() == [20, 14, 20]
+    assert answers.correct.mean() == pytest.approx(other.accuracy)
+    assert (answers.correct == answers.none_correct).all()
+    scenes = answers.groupby("resample").scene.agg(set).tolist()
+    assert not scenes[0] & scenes[1]
+    mine = found.answers[(found.answers.letter == "A") & (found.answers.pairs == "object")]
+    assert mine.correct.all()
+    assert planted.gain == pytest.approx(1 - mine.none_correct.mean())
     each = found.resamples[(found.resamples.letter == "D") & (found.resamples.pairs == "object")]
     assert each.n.tolist() == [20, 14, 20]
     assert np.average(each.accuracy, weights=each.n) == pytest.approx(other.accuracy)

@@ -109,6 +109,11 @@ def test_completeness_equals_hooked_runs(small):
         assert row.difference == pytest.approx(ours - theirs)
         assert row.incompleteness == pytest.approx(abs(ours - theirs))
         assert row.low <= row.difference <= row.high
+        if theirs:
+            both = (small.only(small.positions, circuit & ~removed) == small.answer) & (
+                small.without(removed) == small.answer
+            )
+            assert row.recall == pytest.approx(both.mean() / theirs)
     assert table["incompleteness"].max() > 0
 
 
@@ -126,6 +131,7 @@ def test_the_full_model_is_complete():
     assert table["incompleteness"].max() == 0
     assert table.loc[0, "accuracy_circuit"] == 1
     assert table["accuracy_circuit"].min() < 1
+    assert (table["recall"].dropna() == 1).all()
 
 
 def test_named_tokens(small):

@@ -113,13 +113,13 @@ def test_faithfulness_table_takes_mean_and_spread_of_random_circuits() -> None:
     study = make_study(2)
     results = tables.faithfulness(study)
     mask = (results["model"] == "chat") & (results["circuit"] == "base") & (results["kind"] == "random")
-    results.loc[mask, "faithfulness"] = [0.1, 0.3] * 5
-    results.loc[mask, "accuracy"] = [0.0, 0.2] * 5
+    results.loc[mask, "faithfulness"] = [0.1, 0.3] * 50
+    results.loc[mask, "accuracy"] = [0.0, 0.2] * 50
     row = faithfulness_table(results).set_index(["circuit", "model"]).loc[("base", "chat")]
     assert row["random_faithfulness"] == pytest.approx(0.2)
-    assert row["random_accuracy_sd"] == pytest.approx(np.std([0.0, 0.2] * 5, ddof=1))
+    assert row["random_accuracy_sd"] == pytest.approx(np.std([0.0, 0.2] * 50, ddof=1))
     assert row["ceiling_faithfulness"] == pytest.approx(1.01)
-    assert row["random_draws"] == 10
+    assert row["random_draws"] == 100
 
 
 def test_undefined_faithfulness_says_so() -> None:

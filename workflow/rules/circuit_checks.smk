@@ -52,7 +52,7 @@ rule measure_circuit_size:
     resources:
         **asks("measure_circuit_size"),
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={"tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("measure_circuit_size"),
     script:
@@ -79,11 +79,7 @@ rule map_roles:
     resources:
         **asks("map_roles"),
     params:
-        options={
-            "task": CONFIG.task.model_dump(include={"template", "query"}),
-            "seed": CONFIG.seed,
-            "tf32": CONFIG.compute.tf32,
-        },
+        options={"task": CONFIG.task.model_dump(include={"template", "query"}), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("map_roles"),
     script:

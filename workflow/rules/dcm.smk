@@ -1,6 +1,6 @@
 # Desiderata-based component masking: what each group of a model's circuit carries.
 # Inputs:  models/{model}/model.json, activations/dcm.h5, circuits/{model}.json, dataset/tokens/{tokenizer}/dcm.h5
-# Outputs: dcm/{model}.csv, dcm/{model}_curves.csv, dcm/{model}_heads.csv
+# Outputs: dcm/{model}.csv, dcm/{model}_curves.csv, dcm/{model}_heads.csv, dcm/{model}_answers.csv
 
 
 rule train_dcm:
@@ -14,6 +14,7 @@ rule train_dcm:
         results="<results>/dcm/{model}.csv",
         curves="<results>/dcm/{model}_curves.csv",
         heads="<results>/dcm/{model}_heads.csv",
+        answers="<results>/dcm/{model}_answers.csv",
     log:
         "<logs>/train_dcm/{model}.log",
     benchmark:

@@ -1,6 +1,6 @@
 # Faithfulness: every circuit on every model, beside its ceiling and random circuits of its size.
 # Inputs:  models/{model}/model.json, behaviour/evaluation.csv, activations/means.h5, circuits/{circuit}.json, evaluation tokens
-# Outputs: faithfulness/{model}/{circuit}.csv
+# Outputs: faithfulness/{model}/{circuit}.csv, and {circuit}_answers.csv: the circuit's answers prompt by prompt
 
 
 rule measure_faithfulness:
@@ -14,6 +14,7 @@ rule measure_faithfulness:
         ablation=tokens("ablation"),
     output:
         faithfulness="<results>/faithfulness/{model}/{circuit}.csv",
+        answers="<results>/faithfulness/{model}/{circuit}_answers.csv",
     log:
         "<logs>/measure_faithfulness/{model}.{circuit}.log",
     benchmark:

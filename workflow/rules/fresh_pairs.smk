@@ -45,6 +45,7 @@ rule patch_dcm_heads:
     output:
         summary="<results>/patched_heads/{model}/{circuit}.csv",
         resamples="<results>/patched_heads/{model}/{circuit}_resamples.csv",
+        answers="<results>/patched_heads/{model}/{circuit}_answers.csv",
     log:
         "<logs>/patch_dcm_heads/{model}.{circuit}.log",
     benchmark:
@@ -55,7 +56,7 @@ rule patch_dcm_heads:
     resources:
         **asks("patch_dcm_heads"),
     params:
-        options={"seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={"tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("patch_dcm_heads"),
     script:

@@ -46,7 +46,7 @@ rule look_at_attention:
     resources:
         **asks("look_at_attention"),
     params:
-        options={**CONFIG.attention.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        options={**CONFIG.attention.model_dump(), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("look_at_attention"),
     script:

@@ -122,7 +122,7 @@ rule tabulate_behaviour:
     resources:
         **asks("tabulate_behaviour"),
     params:
-        options={"models": MODELS, "seed": CONFIG.seed},
+        options={"models": MODELS},
         code=code("tabulate_behaviour"),
     script:
         "../scripts/tabulate_behaviour.py"

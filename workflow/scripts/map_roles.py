@@ -4,7 +4,6 @@ from _run import job
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.role_map import role_map, sets_of
-from entity_mech.task.seeds import seed_for
 from entity_mech.task.task import Task
 
 with job(snakemake):
@@ -17,6 +16,5 @@ with job(snakemake):
         read_table(given.behaviour)["correct"].to_numpy(dtype=bool),
         needed=(*task.segment_roles, *task.query_roles),
         sets=sets_of(task.roles),
-        seed=seed_for(snakemake.params.options["seed"], "role_map"),
     )
     write_table(snakemake.output.roles, table)

@@ -4,7 +4,6 @@ from _run import job
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.circuit_size import circuit_size
-from entity_mech.task.seeds import seed_for
 
 with job(snakemake):
     given = snakemake.input
@@ -14,8 +13,7 @@ with job(snakemake):
         read_prompts_like(given.tokens, given.ablation),
         load_means(decoder, info, given.means, given.ablation),
         read_table(given.scores),
-        read_table(given.behaviour)["correct"].to_numpy(dtype=bool),
-        seed=seed_for(snakemake.params.options["seed"], "circuit_size"),
+        read_table(given.behaviour)["predicted"].to_numpy(),
     )
     write_table(snakemake.output.curve, curve)
     write_table(snakemake.output.summary, summary)

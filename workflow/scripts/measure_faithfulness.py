@@ -10,13 +10,14 @@ from entity_mech.task.seeds import seed_for
 with job(snakemake):
     given, options = snakemake.input, snakemake.params.options
     decoder, info = open_model(given.model, snakemake.params.machine["device"])
-    table = faithfulness(
+    found = faithfulness(
         decoder,
         read_prompts_like(given.tokens, given.ablation),
         load_means(decoder, info, given.means, given.ablation),
         read_circuit(given.circuit),
-        read_table(given.behaviour)["correct"].to_numpy(dtype=bool),
+        read_table(given.behaviour)["predicted"].to_numpy(),
         draws=options["random_circuits"],
         seed=seed_for(options["seed"], "faithfulness", snakemake.wildcards.circuit),
     )
-    write_table(snakemake.output.faithfulness, table)
+    write_table(snakemake.output.faithfulness, found.summary)
+    write_table(snakemake.output.answers, found.answers)

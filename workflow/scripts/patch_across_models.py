@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from _run import job
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.circuits import read_circuit
-from entity_mech.methods.cmap import CmapOptions, cmap_parts, run_cmap
+from entity_mech.methods.cmap import CmapOptions, cmap_parts, heads_of_both, run_cmap
 from entity_mech.methods.cmap_sides import open_side
 from entity_mech.task.seeds import seed_for
 
@@ -13,13 +13,9 @@ with job(snakemake), ExitStack() as opened:
     machine, options, given = snakemake.params.machine, snakemake.params.options, snakemake.input
     base = open_side(given.base, given.base_tokens, given.base_activations, machine["device"], opened)
     tuned = open_side(given.model, given.tokens, given.activations, machine["device"], opened)
-    parts = {
-        name: cmap_parts(read_circuit(circuit), read_table(heads), options["choice"])
-        for name, circuit, heads in (
-            (tuned.name, given.circuit, given.heads),
-            (base.name, given.base_circuit, given.base_heads),
-        )
-    }
+    circuits = {tuned.name: read_circuit(given.circuit), base.name: read_circuit(given.base_circuit)}
+    heads = {tuned.name: read_table(given.heads), base.name: read_table(given.base_heads)}
+    parts = {name: cmap_parts(circuits[name], heads[name], options["choice"]) for name in circuits}
     chosen = CmapOptions(
         random_draws=options["random_draws"],
         directions=tuple(options["directions"]),
@@ -27,4 +23,4 @@ with job(snakemake), ExitStack() as opened:
         seed=seed_for(options["seed"], "cmap", tuned.name),
         batch=machine["batch_size"],
     )
-    write_table(snakemake.output.results, run_cmap(base, tuned, parts, chosen))
+    write_table(snakemake.output.results, run_cmap(base, tuned, parts, heads_of_both(*circuits.values()), chosen))

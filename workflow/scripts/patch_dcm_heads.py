@@ -6,7 +6,6 @@ from entity_mech.files import read_table, write_table
 from entity_mech.methods.circuits import read_circuit
 from entity_mech.methods.dcm_transfer import FreshPairs, head_sets, patch_chosen_heads
 from entity_mech.methods.fresh_sources import with_sources
-from entity_mech.task.seeds import seed_for
 from entity_mech.task.tokens import groups_of, read_pairs
 
 with job(snakemake):
@@ -25,8 +24,8 @@ with job(snakemake):
         decoder,
         sets,
         (fresh(kind) for kind in dict.fromkeys(one.desideratum for one in sets)),
-        seed_for(snakemake.params.options["seed"], "patching"),
         machine["batch_size"],
     )
     write_table(snakemake.output.summary, found.summary)
     write_table(snakemake.output.resamples, found.resamples)
+    write_table(snakemake.output.answers, found.answers)

@@ -39,5 +39,5 @@ with job(snakemake):
     sets = [one for one in sets if one.desideratum == "position"]
     needed = list(dict.fromkeys(head for one in sets for head in one.heads))
     pairs = (FreshPairs(kind, "position", [part(f"{kind}/test", needed)]) for kind in kinds)
-    found = patch_chosen_heads(decoder, sets, pairs, seed_for(options["seed"], "probes"), machine["batch_size"])
+    found = patch_chosen_heads(decoder, sets, pairs, machine["batch_size"])
     write_table(snakemake.output.patched, found.summary)

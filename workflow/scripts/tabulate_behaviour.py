@@ -5,13 +5,11 @@ import pandas as pd
 from _run import job
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.behaviour import behaviour_summary
-from entity_mech.task.seeds import seed_for
 
 with job(snakemake):
     options = snakemake.params.options
-    seed = seed_for(options["seed"], "intervals", "evaluation")
     tables = [
-        behaviour_summary(model, read_table(path), seed)
+        behaviour_summary(model, read_table(path))
         for model, path in zip(options["models"], snakemake.input.behaviour, strict=True)
     ]
     write_table(snakemake.output.table, pd.concat(tables, ignore_index=True))

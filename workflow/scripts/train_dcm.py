@@ -39,3 +39,4 @@ with job(snakemake):
     write_table(snakemake.output.results, found.summary)
     write_table(snakemake.output.curves, found.curves)
     write_table(snakemake.output.heads, found.heads)
+    write_table(snakemake.output.answers, found.answers)

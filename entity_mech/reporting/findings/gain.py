@@ -15,7 +15,6 @@ from entity_mech.reporting.findings.finding import GAIN, NO, NOT_SHOWN, YES, Fin
 from entity_mech.reporting.published import published_accuracy
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.tables import Tables, first
-from entity_mech.task.seeds import seed_for
 
 LOW_ACCURACY = 0.2  # below it a circuit means little
 
@@ -42,10 +41,7 @@ def gain_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
 
 
 def gain_of(study: Study, tables: Tables, model: str) -> Estimate:
-    """Accuracy of a fine-tuned model minus the base's.
-
-    Over the same prompts where their answers are there, with the scenes resampled as for the accuracies themselves.
-    """
+    """Accuracy of a fine-tuned model minus the base's: over the same prompts where their answers are there."""
     answers = tables.get("answers")
     if answers is not None and {model, study.base} <= set(answers["model"]):
         keys = ["scene", "query_index"]
@@ -53,7 +49,7 @@ def gain_of(study: Study, tables: Tables, model: str) -> Estimate:
         joined = pd.concat(both, axis=1, keys=["model", "base"]).dropna().astype(float).reset_index()
         if len(joined) == len(both[0]):
             right = (joined["model"].to_numpy(), joined["base"].to_numpy(), joined["scene"].to_numpy())
-            return Estimate(*difference_interval(*right, seed_for(study.seed, "intervals", "evaluation")))
+            return Estimate(*difference_interval(*right))
     return minus(own_accuracy(tables, model), own_accuracy(tables, study.base))
 
 

@@ -45,7 +45,7 @@ SHORT_QUESTIONS = {
     IMPROVED: "improved (accuracy in the base)",
 }
 RULES = """\
-Every sentence is made from the tables by these rules. Brackets hold 95% intervals, from resamples of scenes.
+Every sentence is made from the tables by these rules. Brackets hold 95% intervals over scenes.
 
 - A difference is shown when its interval leaves out 0. Where the tables hold two numbers prompt by prompt, their
   difference is taken over the same prompts; elsewhere its interval is put together from the two intervals (MOVER),
