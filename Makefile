@@ -7,7 +7,7 @@
 # make cluster        a study on a SLURM cluster: make cluster CONFIG=config/paper.yaml; see docs/clusters.md
 # make docs           the default study, its figures and findings copied into docs/
 # make demo-models    train the shipped models again
-# make bench          the engine against the literal method
+# make bench          the engine against the literal method; ARGS=--publish writes the tables of docs/performance.md
 # make clean          remove results and caches
 #
 # Each makes the environment (.venv) first when it is missing or its lists of packages changed.

@@ -58,12 +58,12 @@ CIRCUIT = (
                     Score of every head in every search: mean relative change of the correct object's probability
                     when only the head's path to the search's receivers carries its output on a corrupted prompt.
                     Red: the answer suffers. {% if config.path_patching.null_map %} Beside it the null, with outputs
-                    from another prompt of the same answer and position, in the same colours {%- if
-                    config.path_patching.mode == "refined" %}, for searches that patch into the logits {%- endif %}.
-                    {%- endif %} {% if config.path_patching.mode == "refined" %} First-order scores chose which
-                    heads were run exactly; the others keep their first-order scores (exact: False in the table).
-                    {%- endif %} {{ scored }}; nothing is ablated; seed {{ config.seed }}; single heads have no
-                    interval.
+                    from another prompt of the same answer and position, in the same colours
+                    {%- if config.path_patching.mode == "refined" %}, for searches that patch into the logits
+                    {%- endif %}. {%- endif %} {% if config.path_patching.mode == "refined" %} First-order scores
+                    chose which heads were run exactly; the others keep their first-order scores (exact: False in
+                    the table). {%- endif %} {{ scored }}; nothing is ablated; seed {{ config.seed }}; single heads
+                    have no interval.
                 """,
             ),
             Figure(
@@ -74,9 +74,10 @@ CIRCUIT = (
                 caption="""
                     Path-patching score of every candidate, group by group and the strongest first: mean relative
                     change of the correct object's probability when only the head's path to the search's receivers
-                    carries its output on a corrupted prompt. Names are layer.head. Grey: pruned away, because accuracy
-                    falls by less than {{ config.pruning.threshold }} of itself without the head. {{ scored }}; nothing
-                    is ablated for the scores; seed {{ config.seed }}; single heads have no interval.
+                    carries its output on a corrupted prompt. Names are layer.head. Grey: pruned away, because
+                    accuracy falls by less than {{ config.pruning.threshold }} of itself without the head.
+                    {{ scored }}; nothing is ablated for the scores; seed {{ config.seed }}; single heads have no
+                    interval.
                 """,
             ),
             Figure(
@@ -87,9 +88,9 @@ CIRCUIT = (
                 draw="circuit_diagram:circuit_of_tables",
                 caption="""
                     Heads of the circuit by layer, above the word at which each group sits, and the inputs (q, k, v)
-                    that each group feeds. A candidate is pruned away when accuracy falls by less than {{
-                    config.pruning.threshold }} of itself without it. {{ mean_ablation }}. n = {{
-                    config.prompts.pruning }} prompts of the pruning split; seed {{ config.seed }}; no interval.
+                    that each group feeds. A candidate is pruned away when accuracy falls by less than
+                    {{ config.pruning.threshold }} of itself without it. {{ mean_ablation }}. n =
+                    {{ config.prompts.pruning }} prompts of the pruning split; seed {{ config.seed }}; no interval.
                 """,
             ),
         ),
@@ -111,9 +112,9 @@ CIRCUIT = (
                     Accuracy of {% if config.cross_models == "base" %} circuits (rows) in models (columns): the
                     base's in each, each in the base, and each in its own {%- else %} every circuit (rows) in every
                     model (columns) {%- endif %}, as a share of the whole model's. Last row: the ceiling, all heads
-                    at the chain's tokens. {% if config.faithfulness.random_circuits %} Random: mean of {{
-                    config.faithfulness.random_circuits }} circuits of the same size. {%- endif %} {{ mean_ablation
-                    }}. {{ evaluated }}; seed {{ config.seed }}.
+                    at the chain's tokens. {% if config.faithfulness.random_circuits %} Random: mean of
+                    {{ config.faithfulness.random_circuits }} circuits of the same size. {%- endif %}
+                    {{ mean_ablation }}. {{ evaluated }}; seed {{ config.seed }}.
                 """,
             ),
         ),
@@ -153,8 +154,8 @@ CIRCUIT = (
                 caption="""
                     Heads that two models' circuits share, group by group, as a share of the heads in either
                     (Jaccard) with their number at the right, beside what two random sets of these sizes share; and
-                    the rank correlation (Spearman) of the two models' score maps. Scores: {{ scored }}; seed {{
-                    config.seed }}; counts have no interval.
+                    the rank correlation (Spearman) of the two models' score maps. Scores: {{ scored }}; seed
+                    {{ config.seed }}; counts have no interval.
                 """,
             ),
         ),

@@ -26,9 +26,9 @@ GROUPS = (
                 caption="""
                     Accuracy on counterfactual pairs when the heads that a trained mask chose are patched from the
                     source prompt: does the group carry the {{ config.dcm.desiderata | join(" or the ") }}? Ticks:
-                    no head and every head of the group patched. At the right: heads chosen, of the group's. n = {{
-                    config.dcm.pairs.test }} test pairs each; nothing is ablated; 95% intervals over scenes; seed {{
-                    config.seed }}.
+                    no head and every head of the group patched. At the right: heads chosen, of the group's. n =
+                    {{ config.dcm.pairs.test }} test pairs each; nothing is ablated; 95% intervals over scenes; seed
+                    {{ config.seed }}.
                 """,
             ),
             Figure(
@@ -38,10 +38,10 @@ GROUPS = (
                 draw="dcm:dcm_curves",
                 caption="""
                     Accuracy of the rounded mask on validation pairs (above) and loss, the target's mean logit with
-                    its sign turned plus the penalty (below), by training step. n = {{ config.dcm.pairs.validation
-                    }} validation pairs; Adam, step {{ config.dcm.learning_rate }}, penalty {{ config.dcm.penalty }}
-                    a head, {{ config.dcm.epochs }} epochs of {{ config.dcm.pairs.train }} pairs; nothing is
-                    ablated; seed {{ config.seed }}; no interval.
+                    its sign turned plus the penalty (below), by training step. n =
+                    {{ config.dcm.pairs.validation }} validation pairs; Adam, step {{ config.dcm.learning_rate }},
+                    penalty {{ config.dcm.penalty }} a head, {{ config.dcm.epochs }} epochs of
+                    {{ config.dcm.pairs.train }} pairs; nothing is ablated; seed {{ config.seed }}; no interval.
                 """,
             ),
         ),
@@ -62,9 +62,9 @@ GROUPS = (
                 caption="""
                     Accuracy on fresh pairs when the heads that a circuit's masks chose (rows) are patched from the
                     source prompt, in every model (columns). The circuit's own model is framed; grey: no head was
-                    chosen {%- if config.cross_models == "base" %}, or the two were not paired {%- endif %}. n = {{
-                    config.patching.resamples }} resamples of {{ config.patching.pairs }} pairs; nothing is ablated;
-                    95% intervals over scenes, in the table; seed {{ config.seed }}.
+                    chosen {%- if config.cross_models == "base" %}, or the two were not paired {%- endif %}. n =
+                    {{ config.patching.resamples }} resamples of {{ config.patching.pairs }} pairs; nothing is
+                    ablated; 95% intervals over scenes, in the table; seed {{ config.seed }}.
                 """,
             ),
         ),
@@ -130,8 +130,8 @@ GROUPS = (
                 caption="""
                     Accuracy of {{ patched }} when queries, keys or values of a group's heads are {{ donors }}: q at
                     the group's token, k and v at every position before it. {% if config.cmap.random_draws %} Dots:
-                    as many random heads. {%- endif %} Lines: the two models by themselves. Nothing is ablated. {{
-                    evaluated }}; seed {{ config.seed }}.
+                    as many random heads. {%- endif %} Lines: the two models by themselves. Nothing is ablated.
+                    {{ evaluated }}; seed {{ config.seed }}.
                 """,
             ),
         ),
@@ -150,8 +150,8 @@ GROUPS = (
                 ("knockout",),
                 caption="""
                     Accuracy when attention from one token to another is blocked from a layer (counted from 0) to
-                    the last. Dotted: a random token instead. Nothing is ablated. {{ evaluated }}; seed {{
-                    config.seed }}.
+                    the last. Dotted: a random token instead. Nothing is ablated. {{ evaluated }}; seed
+                    {{ config.seed }}.
                 """,
             ),
         ),
