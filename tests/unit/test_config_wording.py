@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from entity_mech.config import Config
-from entity_mech.config_load import load_config
+from entity_mech.config.schema import Config
+from entity_mech.config.load import load_config
 from entity_mech.errors import UserError
 from entity_mech.task.pair_kinds import PROBES
 from entity_mech.task.task import Task
