@@ -1,4 +1,5 @@
-# make run            the default study; CONFIG=config/mine.yaml for another, CORES=8, ARGS="-n" for more of Snakemake's options
+# make run            the default study; CONFIG=config/mine.yaml for another, TARGET=prune_circuits for one stage or file,
+#                     CORES=8, ARGS="-n" for more of Snakemake's options
 # make status         what of it is done, what would run, about how long
 # make test           all checks and tests         make lint       the checks alone
 # make slurm-test     the study on a real SLURM that starts on this machine (root and Debian's packages; ten minutes at most)
@@ -6,7 +7,7 @@
 # make cluster        a study on a SLURM cluster: make cluster CONFIG=config/paper.yaml; see docs/clusters.md
 # make docs           the default study, its figures and findings copied into docs/
 # make demo-models    train the shipped models again
-# make bench          the engine against the literal method
+# make bench          the engine against the literal method; ARGS=--publish writes the tables of docs/performance.md
 # make clean          remove results and caches
 #
 # Each makes the environment (.venv) first when it is missing or its lists of packages changed.
@@ -14,11 +15,13 @@
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
+TARGET ?=
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 PLUGIN := .venv/slurm
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+# The target stands first: Snakemake takes what follows --configfile for more config files.
+SNAKEMAKE := $(BIN)/snakemake $(TARGET) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 .PHONY: run status test lint slurm-test faults cluster docs demo-models bench clean environment
 
@@ -39,7 +42,7 @@ faults: $(READY)
 	MOMENTS=10 $(BIN)/pytest tests/faults --durations=0
 
 cluster: $(PLUGIN)/.ready
-	PYTHONPATH=$(CURDIR)/$(PLUGIN) $(BIN)/snakemake --workflow-profile workflow/profiles/slurm \
+	PYTHONPATH=$(CURDIR)/$(PLUGIN) $(BIN)/snakemake $(TARGET) --workflow-profile workflow/profiles/slurm \
 		$(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 lint: $(READY)

@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
-    sys.path[0] = str(HERE.parent)
+    sys.path[0] = str(ROOT)
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
@@ -153,7 +153,8 @@ def measure_run(run: Path) -> pd.DataFrame:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", default=Path("results/tiny"))
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "attribution.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "attribution.csv")
     given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     measure_run(given.run).to_csv(given.out, index=False, float_format="%.4g", lineterminator="\n")

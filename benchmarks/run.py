@@ -1,7 +1,10 @@
-"""Measures everything: tables to the terminal and to benchmarks/results, with their figures."""
+"""Measures everything: tables to the terminal and to files, with their figures.
+
+The tables of docs/performance.md are in benchmarks/results, which only a run with --publish writes.
+"""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +20,8 @@ from benchmarks.shapes import SHAPES, Setting
 from benchmarks.variants import measure_variants
 from entity_mech.engine.packed import PACKED
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED = ROOT / "benchmarks" / "results"
 PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory", "coverage")
 SHAPED = {"searches", "circuits", "cmap", "dcm"}
 # Each is several batches under the small budget of memory_stages.py.
@@ -86,15 +90,27 @@ def write(table: pd.DataFrame, path: Path, keys: list[str]) -> pd.DataFrame:
     return table
 
 
-def main() -> None:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options. Results go to results/benchmarks, which git ignores, unless it says otherwise."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--quick", action="store_true", help="fewer runs: a look, not a measurement")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plain", action="store_true", help="without packed weights, as torch multiplies by itself")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    options = parser.parse_args()
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks", help="folder of the results")
+    where.add_argument("--publish", action="store_true", help="write the tables of docs/performance.md")
+    options = parser.parse_args(arguments)
+    if options.publish and options.quick:
+        parser.error("--publish: what --quick gives is no measurement")
+    if options.publish:
+        options.out = PUBLISHED
+    return options
+
+
+def main() -> None:
+    options = parse()
     torch.set_num_threads(options.threads)
     PACKED.enabled = PACKED.enabled and not options.plain
     options.out.mkdir(parents=True, exist_ok=True)

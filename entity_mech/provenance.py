@@ -166,6 +166,11 @@ def value_digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def folder_digest(folder: Path) -> str:
+    """Digest of the files in a folder, their names and bytes; 16 hexadecimal digits. For data beside the code."""
+    return value_digest({path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
 def file_digest(path: str | Path) -> str:
     """Digest of a file's bytes; 16 hexadecimal digits."""
     with Path(path).open("rb") as file:

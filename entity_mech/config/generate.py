@@ -1,4 +1,4 @@
-"""Files about the config that are written from its models: the default config, the schema, the table of keys.
+"""Files written from the config's models and the table of stages: defaults, schema, tables in documents.
 
 python -m entity_mech.config.generate write    # write them
 python -m entity_mech.config.generate check    # say which of them differ from the models
@@ -18,12 +18,15 @@ from pydantic.fields import FieldInfo
 
 from entity_mech.config.schema import Config
 from entity_mech.config.sections import Model, ModelCounts, Receiver, Search
+from entity_mech.stages.derived import resource_table, stage_list
 
 DEFAULT = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 README = Path("config/README.md")
-BEGIN = "<!-- keys: written by `python -m entity_mech.config.generate write`; do not edit below -->"
-END = "<!-- end of keys -->"
+STAGE_LIST = Path("README.md")
+RESOURCES = Path("docs/clusters.md")
+BEGIN = "<!-- {}: written by `python -m entity_mech.config.generate write`; do not edit below -->"
+END = "<!-- end of {} -->"
 _WIDTH = 108
 _HEADER = """\
 # The default run: the small models that ship with the project, minutes on two CPU cores.
@@ -178,18 +181,26 @@ def _extra(field: FieldInfo, name: str) -> str:
     return str(extra.get(name, "")) if isinstance(extra, dict) else ""
 
 
-def with_tables(readme: str) -> str:
-    """config/README.md with its tables of keys renewed. Raises ValueError where the marks are missing."""
-    if BEGIN not in readme or END not in readme:
-        raise ValueError(f"{README} has lost the marks between which its tables are written")
-    before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    return f"{before}{BEGIN}\n\n{key_tables()}\n\n{END}{after}"
+def renewed(path: Path, name: str, table: str) -> str:
+    """A document with the table between its marks of this name written anew.
+
+    Raises ValueError where the marks are missing.
+    """
+    text, begin, end = path.read_text(encoding="utf-8"), BEGIN.format(name), END.format(name)
+    if begin not in text or end not in text:
+        raise ValueError(f"{path} has lost the marks between which its {name} are written")
+    return f"{text.split(begin)[0]}{begin}\n\n{table}\n\n{end}{text.split(end)[1]}"
 
 
 def files(root: Path = Path()) -> dict[Path, str]:
     """What each generated file should hold."""
-    readme = (root / README).read_text(encoding="utf-8")
-    return {root / DEFAULT: default_yaml(), root / SCHEMA: schema_yaml(), root / README: with_tables(readme)}
+    return {
+        root / DEFAULT: default_yaml(),
+        root / SCHEMA: schema_yaml(),
+        root / README: renewed(root / README, "keys", key_tables()),
+        root / STAGE_LIST: renewed(root / STAGE_LIST, "stages", stage_list()),
+        root / RESOURCES: renewed(root / RESOURCES, "resources", resource_table()),
+    }
 
 
 def differing(root: Path = Path()) -> list[Path]:
@@ -209,8 +220,9 @@ def main(arguments: list[str]) -> int:
         for path, text in files().items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+    said = "written" if arguments == ["write"] else "is not what entity_mech/config and entity_mech/stages say"
     for path in found:
-        print(f"{path} {'written' if arguments == ['write'] else 'differs from entity_mech/config'}")
+        print(f"{path} {said}")
     return 1 if found and arguments == ["check"] else 0
 
 

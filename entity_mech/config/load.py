@@ -239,6 +239,15 @@ def _check_counts(index: int, search: Search, models: list[str]) -> list[str]:
     return found + [f"{dotted(path)}: {name!r} stands there twice." for name in _repeated(given)]
 
 
+def _check_probes(config: Config) -> list[str]:
+    """The group that is probed is found by a search, where it is probed at all."""
+    names = [search.name for search in config.searches]
+    if "probes" in config.leave_out or config.probes.group in names:
+        return []
+    wrong = not_among(("probes", "group"), config.probes.group, "a search's name", names)
+    return [f"{wrong} Or put `probes` into leave_out."]
+
+
 def _check_shards(config: Config) -> list[str]:
     own = config.path_patching
     if own.mode == "exact" or own.shards == 1:
@@ -301,6 +310,7 @@ _CHECKS: list[_Check] = [
     (frozenset({"task"}), _check_task),
     (frozenset({"searches", "task"}), _check_tokens),
     (frozenset({"searches", "models", "dcm"}), _check_searches),
+    (frozenset({"searches", "probes", "leave_out"}), _check_probes),
     (frozenset({"figures"}), _check_figures),
     (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),
     (frozenset({"leave_out"}), _check_leave_out),

@@ -72,8 +72,8 @@ class Config(Section):
     """A run."""
 
     run: str = key("tiny", "Name of the run; its results go to results/{run}.", pattern=NAME)
-    seed: int = key(0, "Seed from which every random choice is derived.", ge=0)
-    base: str = key("base", "Name of the study's base model, against which fine-tuned ones are held.")
+    seed: int = key(0, "Seed from which all random choices are derived.", ge=0)
+    base: str = key("base", "The base model, with which fine-tuned models are compared.")
     models: list[Model] = key(
         tiny_models,
         "The models. Those fine-tuned from the study's base are compared with it across models (CMAP); "
@@ -83,8 +83,8 @@ class Config(Section):
     )
     cross_models: Literal["all", "base"] = key(
         "all",
-        "Whose circuits are measured on which model: all on all, or the study's base on each, each on the base, and "
-        "each on itself.",
+        "Which circuits are measured in which models: `all` in all; `base`: the base's in each, each in the base, "
+        "and each in its own.",
         cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models",
     )
     task: TaskKeys = key(TaskKeys, "Scenes and prompts.")
@@ -103,7 +103,7 @@ class Config(Section):
     patching: Patching = key(Patching, "Heads that carry something, patched in every model.")
     probes: Probes = key(Probes, "What position means.")
     attention: Attention = key(Attention, "Where the strongest heads look.")
-    leave_out: list[str] = key(list, "Optional stages that this run does without.", words=OPTIONAL)
+    leave_out: list[str] = key(list, "Optional stages to skip.", words=OPTIONAL)
     figures: Figures = key(Figures, "Style of the figures.")
     compute: Compute = key(Compute, "What the run may use of the machine.")
 

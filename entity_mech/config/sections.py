@@ -41,7 +41,7 @@ class Model(Section):
     )
     revision: str | None = key(None, "Branch, tag or commit of a hub id.")
     base: str | None = key(
-        None, "Name of the model it was fine-tuned from; nothing for a model that was trained from scratch."
+        None, "Name of the model that it was fine-tuned from; empty if it was trained from scratch."
     )
     tokenizer: str | None = key(
         None,
@@ -51,17 +51,17 @@ class Model(Section):
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = key(
         "float32",
         "Number format in which it runs.",
-        cost="bfloat16 halves memory and, on a card, more than halves time",
+        cost="bfloat16 halves memory and, on a GPU, more than halves time",
     )
-    device: str = key("auto", "auto (a card when there is one), cpu, cuda or cuda:N.", pattern=DEVICE)
-    label: str | None = key(None, "Name shown in figures; its `name` when left out.")
+    device: str = key("auto", "auto (a GPU if there is one), cpu, cuda or cuda:N.", pattern=DEVICE)
+    label: str | None = key(None, "Name shown in figures; `name` by default.")
     adapter: bool = key(
         False,
-        "Whether a hub id is a PEFT adapter over its `base`. A local folder says so itself (adapter_config.json).",
+        "Set for a hub id that is a PEFT adapter over its `base`; local folders are recognised by their files.",
     )
     size_gb: Real | None = key(
         None,
-        "Size of a hub id's weights, from which memory is asked of a cluster. Local folders are measured.",
+        "Size of a hub id's weights, used to request memory on a cluster. Local folders are measured.",
         unit="GB",
         gt=0,
     )
@@ -108,7 +108,7 @@ class TaskKeys(Section):
     boxes: int = key(7, "Boxes in a scene; chance is 1 / boxes.", unit="boxes", ge=2, le=25)
     objects: Objects = key(
         "builtin",
-        "Objects that may be in a box: `builtin`, a list of words, or the path of a text file (a word a "
+        "Objects that may be in a box: `builtin`, a list of words, or the path of a text file (one word per "
         "line) or a CSV file (its first column). A word is used when it is one token in every tokenizer of "
         "the run.",
     )
@@ -178,7 +178,7 @@ class Search(Section):
     receivers: list[Source] = key(
         ..., "What is patched: `logits` alone, or inputs of heads found by earlier searches.", min_length=1
     )
-    receiver_heads: int = key(10, "How many of its top heads later searches patch into.", unit="heads", ge=0)
+    receiver_heads: int = key(10, "Number of its top heads that later searches patch into.", unit="heads", ge=0)
     keep: Keep = key(
         10,
         "How many of its top heads are candidates for the circuit; `knee`: the smallest number that "
@@ -199,7 +199,7 @@ class PathPatching(Section):
 
     prompts: Literal["all", "correct"] = key(
         "correct",
-        "Score on the discovery prompts that the model answers rightly, or on all (as published). Scores are "
+        "Score on the discovery prompts that the model answers correctly, or on all (as published). Scores are "
         "relative to the answer's probability: one prompt with next to none can hide a head.",
     )
     mode: Literal["exact", "refined"] = key(
@@ -227,10 +227,10 @@ class Pruning(Section):
     """Minimality of the circuit."""
 
     threshold: Real = key(
-        0.01, "A head stays when accuracy falls by this share without it.", unit="share of accuracy"
+        0.01, "A head is kept if accuracy falls by at least this share without it.", unit="share of accuracy"
     )
     knockout_fraction: Real = key(
-        0.3, "Largest share of a head's group that is removed beside it.", unit="share of heads", ge=0, le=1
+        0.3, "Largest share of a head's group that is removed together with it.", unit="share of heads", ge=0, le=1
     )
     shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
 
@@ -265,13 +265,13 @@ class Dcm(Section):
         lambda: ["object", "label", "position"], "What a group may carry.", min_length=1
     )
     learning_rate: Real = key(0.1, "Adam's step.", gt=0)
-    penalty: Real = key(0.01, "Loss of each head that is patched (the paper's lambda).", unit="logits per head", ge=0)
+    penalty: Real = key(0.01, "Penalty for each patched head (the paper's lambda).", unit="logits per head", ge=0)
     epochs: int = key(2, "Passes over the training pairs.", unit="epochs", cost="time of train_dcm", ge=1)
     batch_size: int = key(32, "Pairs in a training step.", unit="pairs", ge=1)
     validate_every: int = key(4, "Steps between validations.", unit="steps", cost="time of train_dcm", ge=1)
     ties: Literal["fewer", "more"] = key(
         "fewer",
-        "Which of two equally good masks is kept: that with fewer heads, or with more (as published).",
+        "Which of two equally accurate masks is kept: the one with fewer heads, or with more (as published).",
     )
 
 
@@ -330,7 +330,7 @@ class Figures(Section):
     """Style of the figures. Each key redraws only the figures that use it."""
 
     formats: list[Literal["png", "pdf", "svg"]] = key(
-        lambda: ["png", "pdf"], "File formats; png must be there, for the report."
+        lambda: ["png", "pdf"], "File formats; must include png, which the report uses."
     )
     dpi: int = key(200, "Resolution of png figures.", unit="dots per inch", ge=50, le=1200)
     font_size: Real = key(8, "Size of the text.", unit="points", ge=4, le=24)

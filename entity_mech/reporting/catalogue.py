@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entity_mech.stages.table import FIGURES
+from entity_mech.stages.table import FIGURES, STAGES
 
 SECTIONS = {
     "behaviour": "How well does each model track entities?",
@@ -28,4 +28,5 @@ ANSWERS = {
 }
 # In each section of the page in this order.
 FAMILIES = FIGURES
+SECTION_OF = {figure.name: stage.section for stage in STAGES for figure in stage.figures}
 BY_NAME = {figure.name: figure for figure in FIGURES}

@@ -11,7 +11,7 @@ from typing import Any
 
 from entity_mech.files import write_text
 from entity_mech.reporting.captions import caption
-from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
+from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTION_OF, SECTIONS
 from entity_mech.reporting.findings.finding import LEFT_OUT, Finding
 from entity_mech.reporting.findings.page import SHORT_QUESTIONS, find, left_out, summary_table
 from entity_mech.reporting.render import page
@@ -81,7 +81,7 @@ def _section(
 ) -> dict[str, Any]:
     """A question with its sentences and figures; figures of single models stand together by family."""
     single, families = [], []
-    for family in (one for one in FAMILIES if one.section == name):
+    for family in (one for one in FAMILIES if SECTION_OF[one.name] == name):
         found = figures_of(run, family, study.models)
         if found and family.per_model:
             shown = [_figure(run, stem, study.label(model), "") for model, stem in found]

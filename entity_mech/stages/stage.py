@@ -33,29 +33,29 @@ class Job:
 class Figure:
     """A figure of a run, or one for each model.
 
-    name: of its rule (draw_{name}) and its caption. draw: its module under `reporting/figures`, and after a colon the
-    function in it where that has another name. section: of index.html (`reporting/catalogue.py`). tables: of the run,
-    in the order in which the function takes them. style: keys of the config's `figures` that it uses, beside formats
-    and dpi. per_model: one figure for every model, in a folder of the figure's name.
+    name: of its rule (draw_{name}). tables: of the run, in the order in which the function takes them. draw: its
+    module under `reporting/figures` where that has another name, and after a colon the function where that has.
+    style: keys of the config's `figures` that it uses, beside formats and dpi. per_model: one figure for every model,
+    in a folder of the figure's name. caption: a Jinja template over the run's config; see `reporting/captions.py`.
     """
 
     name: str
-    draw: str
-    section: str
     title: str
     tables: tuple[str, ...]
+    caption: str
+    draw: str = ""
     style: tuple[str, ...] = ("font_size", "palette")
     per_model: bool = False
 
     @property
     def module(self) -> str:
         """The module that draws it."""
-        return f"entity_mech.reporting.figures.{self.draw.partition(':')[0]}"
+        return f"entity_mech.reporting.figures.{(self.draw or self.name).partition(':')[0]}"
 
     @property
     def function(self) -> str:
         """The function in that module."""
-        return self.draw.partition(":")[2] or self.draw
+        return (self.draw or self.name).rpartition(":")[2]
 
     @property
     def stem(self) -> str:
@@ -70,7 +70,7 @@ class Stage:
     name: the stage's target, and its word in the config's `leave_out` where it is optional. jobs: rules that run for
     it. tables: tables of the run that it makes -> the file of each of their parts, below results/{run}; an empty text
     where a rule of the stage writes the whole table. per: what has a part each. found_in: which of its tables the
-    findings are made from.
+    findings are made from. section: of index.html in which its figures stand (`reporting/catalogue.py`).
     """
 
     name: str
@@ -79,12 +79,13 @@ class Stage:
     tables: Mapping[str, str] = field(default_factory=dict)
     per: Per = "model"
     found_in: tuple[str, ...] = ()
+    section: str = ""
     figures: tuple[Figure, ...] = ()
     optional: bool = False
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """One file of a merged table. model: whose rows they are."""
 
     model: str
@@ -112,15 +113,15 @@ class Run:
             if stage.name not in self.leave_out and (stage.per != "fine_tuned" or self.fine_tuned)
         )
 
-    def merged(self, stage: Stage) -> dict[str, list[Part]]:
+    def merged(self, stage: Stage) -> dict[str, list[TablePart]]:
         """The parts of each table of a stage that is put together from files."""
         return {table: self._parts(stage, file) for table, file in stage.tables.items() if file}
 
-    def _parts(self, stage: Stage, file: str) -> list[Part]:
+    def _parts(self, stage: Stage, file: str) -> list[TablePart]:
         if stage.per == "pair":
             wanted = [(model, {"model": model, "circuit": circuit}) for model, circuit in self.pairs]
         elif stage.per == "fine_tuned":
             wanted = [(model, {"model": model, "base": self.base}) for model in self.fine_tuned]
         else:
             wanted = [(model, {"model": model}) for model in self.models]
-        return [Part(model, file.format(**values)) for model, values in wanted]
+        return [TablePart(model, file.format(**values)) for model, values in wanted]

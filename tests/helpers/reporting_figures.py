@@ -13,6 +13,7 @@ from entity_mech.reporting.figures.cmap_inputs import cmap_inputs
 from entity_mech.reporting.figures.completeness import completeness
 from entity_mech.reporting.figures.dcm import dcm, dcm_curves
 from entity_mech.reporting.figures.faithfulness import faithfulness
+from entity_mech.reporting.figures.head_effects import head_effects
 from entity_mech.reporting.figures.knockout import knockout
 from entity_mech.reporting.figures.overlap import overlap
 from entity_mech.reporting.figures.patched_heads import patched_heads, probes
@@ -24,7 +25,16 @@ from entity_mech.reporting.tables import circuit_table
 
 LARGE = {"A": 80, "B": 30, "C": 50, "D": 40}
 NAMES = (
-    *("behaviour", "path_patching", "circuits", "faithfulness", "completeness", "overlap", "circuit_size"),
+    *(
+        "behaviour",
+        "path_patching",
+        "circuits",
+        "head_effects",
+        "faithfulness",
+        "completeness",
+        "overlap",
+        "circuit_size",
+    ),
     *("role_map", "dcm", "dcm_curves", "patched_heads", "probes", "cmap", "cmap_inputs", "knockout", "attention"),
 )
 
@@ -37,6 +47,7 @@ def gallery(study: Study, n_layers: int, n_heads: int, kept: dict[str, int]) -> 
         "behaviour": lambda: accuracy(study, tables.behaviour(study)),
         "path_patching": lambda: score_maps(study, scores, circuit),
         "circuits": lambda: circuit_diagram(study, study.base, circuit, n_layers),
+        "head_effects": lambda: head_effects(study, circuit),
         "faithfulness": lambda: faithfulness(study, tables.faithfulness(study)),
         "completeness": lambda: completeness(study, more.completeness(study)),
         "overlap": lambda: overlap(study, *more.overlap(study)),

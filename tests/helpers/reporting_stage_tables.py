@@ -173,7 +173,8 @@ def attention(study: Study, heads: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]
     for group in study.groups:
         for rank in range(1, heads + 1):
             label = (study.base, study.base, group.name, group.letter, group.token, 20 + rank, 10 + rank, rank)
-            for role, value in zip(study.task.roles, rng.dirichlet(np.full(12, 0.2)), strict=True):
+            roles = study.task.roles
+            for role, value in zip(roles, rng.dirichlet(np.full(len(roles), 0.2)), strict=True):
                 means.append((*label, "role", role, value, value - 0.02, value + 0.02, 490))
             for box, value in enumerate(rng.dirichlet(np.full(study.boxes, 0.5)), 1):
                 means.append((*label, "segment", str(box), value, value - 0.02, value + 0.02, 490))

@@ -1,5 +1,8 @@
 """The benchmark's own arithmetic, and a run of it on a tiny shape."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 import torch
@@ -10,6 +13,7 @@ from benchmarks.path_patching import measure_searches
 from benchmarks.plots import plot_ratios, plot_scaling
 from benchmarks.refined import measure_refined
 from benchmarks.rows import verdict
+from benchmarks.run import PUBLISHED, ROOT, parse
 from benchmarks.scaling import slope
 from benchmarks.shapes import CHAIN, Setting, Shape
 from benchmarks.timing import take_turns
@@ -105,6 +109,34 @@ def test_turns_count_what_they_should():
     assert len(turns.slow) == 3
     assert len(turns.fast) == 1
     assert turns.sgemm == 1.0
+
+
+def test_only_a_run_that_is_told_to_publish_writes_the_published_tables():
+    for arguments in ([], ["--quick"], ["--parts", "searches", "--plain"]):
+        assert parse(arguments).out == ROOT / "results" / "benchmarks"
+    assert "/results/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert parse(["--publish"]).out == PUBLISHED
+    assert (PUBLISHED / "bench.csv").is_file()
+    for refused in (["--publish", "--quick"], ["--publish", "--out", "x"]):
+        with pytest.raises(SystemExit):
+            parse(refused)
+
+
+@pytest.mark.parametrize("command", [["benchmarks", "--quick", "--parts"], ["benchmarks/attribution.py", "--help"]])
+def test_they_run_from_another_folder(tmp_path, command):
+    """With --parts and no part nothing is measured: all is imported, and nothing published changes."""
+    before = {path.name: path.stat().st_mtime_ns for path in PUBLISHED.iterdir()}
+    program, *options = command
+    out = ["--out", str(tmp_path / "out")] if "--quick" in options else []
+    done = subprocess.run(
+        [sys.executable, str(ROOT / program), *out, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in PUBLISHED.iterdir()} == before
 
 
 def test_slope_and_verdict():

@@ -45,7 +45,7 @@ def test_generated_files_are_as_the_models_say():
 
 
 def test_a_changed_file_is_noticed(tmp_path):
-    for path in (generate.DEFAULT, generate.SCHEMA, generate.README):
+    for path in (generate.DEFAULT, generate.SCHEMA, generate.README, generate.STAGE_LIST, generate.RESOURCES):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text())
     (tmp_path / generate.DEFAULT).write_text("run: tiny\n")
@@ -113,11 +113,12 @@ def test_all_mistakes_are_said_at_once():
             "models": [{"name": "m", "path": "p", "base": "n"}],
             "base": "m",
             "searches": [A, A],
+            "leave_out": ["probes"],
         }
     )
     starts = [line.split(":")[0] for line in found]
     assert sorted(starts) == sorted(["sed", "dcm.epochs", "dcm.ties", "task.labels", "models[0].base"])
-    again = mistakes({"base": "m", "searches": [A, A]})
+    again = mistakes({"base": "m", "searches": [A, A], "leave_out": ["probes"]})
     assert [line.split(":")[0] for line in again] == ["base", "searches", "searches"]
 
 
@@ -159,6 +160,11 @@ def models(*names: str, **more) -> list[dict]:
             {"searches": [A, search("c", "C", "label", ("a", "v")), search("b", "B", "last", ("c", "k"))]},
             "c sits at 'label', which comes before 'last' and cannot see k there",
         ),
+        ({"searches": [A]}, "probes.group: 'position_transmitter' is not a search's name: a."),
+        (
+            {"probes": {"group": "position_transmiter"}},
+            "Did you mean 'position_transmitter'? Or put `probes` into leave_out.",
+        ),
         ({"searches": [A | {"models": [{"model": "ful"}]}]}, "searches[0].models[0].model: 'ful'"),
         ({"searches": [A | {"models": [{"model": "full"}, {"model": "full"}]}]}, "'full' stands there twice"),
     ],
@@ -175,7 +181,7 @@ def test_aliases_of_a_token_are_the_same_token():
         search("d", "D", "label", ("c", "q"), ("c", "k")),
         search("e", "E", "correct_object", ("d", "v")),
     ]
-    assert len(load_config({"searches": chain}, check_files=False).searches) == 4
+    assert len(load_config({"searches": chain, "leave_out": ["probes"]}, check_files=False).searches) == 4
 
 
 def test_folders_and_word_lists_are_looked_at(tmp_path, monkeypatch):
@@ -197,7 +203,8 @@ def test_folders_and_word_lists_are_looked_at(tmp_path, monkeypatch):
 
 def test_counts_of_a_model_stand_in_for_those_of_the_search():
     own = {"models": [{"model": "full", "keep": 7}, {"model": "chat", "receiver_heads": 2, "keep": "knee"}]}
-    config = load_config({"searches": [A | {"receiver_heads": 5, "keep": 9} | own]}, check_files=False)
+    searches = [A | {"receiver_heads": 5, "keep": 9} | own]
+    config = load_config({"searches": searches, "probes": {"group": "a"}}, check_files=False)
     counts = {name: config.searches_for(name)[0] for name in ("base", "chat", "full")}
     assert [(one.receiver_heads, one.keep) for one in counts.values()] == [(5, 9), (2, "knee"), (5, 7)]
 

@@ -1,5 +1,6 @@
 """pyproject.toml, environment.yml and constraints.txt name the same packages, and those are installed."""
 
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"pytorch": "torch"}
+IMPORTED_AS = {"pyyaml": "yaml"}
 
 
 def named(requirements) -> dict[str, Requirement]:
@@ -49,6 +51,15 @@ def test_every_package_is_pinned_within_its_range(group):
     for name, requirement in (EXTRAS.get(group) or NEEDED).items():
         assert name in PINS, f"{name} has no pin in constraints.txt"
         assert pinned(name) in requirement.specifier, f"{name}: {pinned(name)} is not in {requirement.specifier}"
+
+
+def test_every_needed_package_is_imported():
+    code = "\n".join(
+        path.read_text() for folder in ("entity_mech", "workflow") for path in (ROOT / folder).rglob("*.py")
+    )
+    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
+    modules = {name: IMPORTED_AS.get(name, name.replace("-", "_")) for name in NEEDED}
+    assert {name for name, module in modules.items() if module not in imported} == set()
 
 
 def test_what_the_needed_packages_need_is_pinned_too():

@@ -16,7 +16,7 @@ from docutils.core import publish_parts
 from entity_mech.config.schema import Config
 from entity_mech.files import write_table
 from entity_mech.reporting.captions import CAPTIONS, caption, report_template
-from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTIONS
+from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTION_OF, SECTIONS
 from entity_mech.reporting.findings.finding import findings_table
 from entity_mech.reporting.findings.page import QUESTIONS, find, findings_markdown, summary_table
 from entity_mech.reporting.index_page import write_index
@@ -249,7 +249,7 @@ def test_report_captions_are_the_written_ones(name: str) -> None:
 def test_every_question_has_its_section() -> None:
     assert set(ANSWERS.values()) == set(QUESTIONS)
     assert set(ANSWERS) <= set(SECTIONS)
-    assert {family.section for family in FAMILIES} == set(SECTIONS)
+    assert {SECTION_OF[family.name] for family in FAMILIES} == set(SECTIONS)
 
 
 def test_study_from_a_config() -> None:

@@ -14,6 +14,7 @@ AFTER_MASKS = {
     "merge_tables dcm_curves",
     "merge_tables dcm_heads",
     "draw_dcm",
+    "draw_dcm_curves",
     "patch_across_models lora",
     "merge_tables cmap",
     "draw_cmap",
@@ -77,6 +78,18 @@ def test_an_edit_of_the_code_reruns_what_uses_it_and_what_follows(study: StudyCo
     assert study.planned() == MASKS | AFTER_MASKS
 
 
+def test_an_edit_of_one_figure_redraws_that_figure_alone(study: StudyCopy):
+    with (study.folder / "entity_mech/reporting/figures/faithfulness.py").open("a") as file:
+        file.write("\n\nEDITED = True\n")
+    assert study.planned() == {"draw_faithfulness", "write_index"}
+
+
+def test_an_edit_of_a_pages_template_writes_that_page_alone(study: StudyCopy):
+    with (study.folder / "entity_mech/reporting/templates/page.css").open("a") as file:
+        file.write("/* edited */\n")
+    assert study.planned() == {"write_index"}
+
+
 def test_an_edit_of_a_comment_or_a_docstring_reruns_nothing(study: StudyCopy):
     path = study.folder / "entity_mech/methods/dcm.py"
     text, docstrings = re.subn(r'^( *)"""(?=\w)', r'\1"""Edited. ', path.read_text(), flags=re.MULTILINE)
@@ -106,6 +119,7 @@ def test_a_deleted_circuit_is_made_again_with_what_follows(study: StudyCopy, fin
         "merge_tables significance",
         "tabulate_circuits",
         "draw_circuits",
+        "draw_head_effects",
         "draw_path_patching",
         "measure_faithfulness base lora",
         "measure_faithfulness lora lora",

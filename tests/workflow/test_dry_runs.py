@@ -7,7 +7,7 @@ import pytest
 import yaml
 from yte import process_yaml
 
-from entity_mech.rule_files import rules_by_kind
+from entity_mech.stages.derived import rules_by_kind
 from tests.helpers.snakemake_runs import ROOT, planned, snakemake
 
 PAPER = ROOT / "config" / "paper.yaml"
@@ -30,9 +30,9 @@ def test_every_config_dry_runs(config):
 def test_the_clusters_groups_of_small_jobs_fit_every_config(config, shards):
     """Snakemake refuses a group that a job outside it stands between; the profile's groups are used here."""
     kinds = rules_by_kind()
-    groups = [f"{rule}={kind}" for kind in ("dataset", "figures") for rule in kinds[kind]]
+    groups = [f"{rule}={kind}" for kind in ("dataset", "tables") for rule in kinds[kind]]
     options = ["--configfile", str(config.relative_to(ROOT)), "--config", f"path_patching={{shards: {shards}}}"]
-    options += [f"pruning={{shards: {shards}}}", "--groups", *groups, "--group-components", "figures=1000"]
+    options += [f"pruning={{shards: {shards}}}", "--groups", *groups, "--group-components", "tables=1000"]
     assert planned("--forceall", *options)["draw_attention"] == 1
 
 
@@ -49,7 +49,8 @@ def test_a_config_stands_for_itself(tmp_path):
 def test_a_stage_can_be_asked_for_by_name_or_by_its_file(tmp_path):
     by_name = planned("prune_circuits", "--configfile", str(PAPER), cwd=tmp_path)
     assert by_name["prune_circuit"] == 4
-    assert not {"train_dcm", "measure_faithfulness", "make_pairs", "draw_circuits"} & set(by_name)
+    assert by_name["draw_circuits"] == 1
+    assert not {"train_dcm", "measure_faithfulness", "make_pairs", "draw_dcm"} & set(by_name)
     by_file = planned("results/paper/circuits/vicuna-7b.json", "--configfile", str(PAPER), cwd=tmp_path)
     assert by_file["prune_circuit"] == by_file["path_patch"] == by_file["prepare_model"] == 1
 
@@ -117,20 +118,9 @@ def test_every_rule_has_a_script_a_log_a_benchmark_and_resources():
             if "script:" not in body:
                 assert "localrule: True" in body, f"{name} is no job and should be local"
                 continue
-            for part in (f'"../scripts/{name}.py"', f'"<logs>/{name}', f'"<benchmarks>/{name}', f'code("{name}")'):
+            parts = (f'"../scripts/{name}.py"', f'"<logs>/{name}', f'"<benchmarks>/{name}', f'code("{name}")')
+            for part in (*parts, f'**asks("{name}"'):
                 assert part in body, f"{name} lacks {part}"
-            for part in ("mem_mb=", "runtime=", "gpu="):
-                assert part in body, f"{name} lacks {part}"
-
-
-def test_scripts_and_rules_are_the_same():
-    rules = {
-        block.split(":", 1)[0]
-        for file in (ROOT / "workflow" / "rules").glob("*.smk")
-        for block in file.read_text().split("\nrule ")[1:]
-        if "script:" in block
-    }
-    assert rules == {path.stem for path in (ROOT / "workflow" / "scripts").glob("[!_]*.py")}
 
 
 @pytest.mark.parametrize("profile", ["default", "slurm"])
@@ -141,10 +131,4 @@ def test_the_profiles_agree_on_what_reruns(profile, monkeypatch):
     assert found["rerun-triggers"] == ["mtime", "params", "input", "software-env"]
     assert found["max-checksum-file-size"] == "20MB"
     if profile == "slurm":
-        runs_a_model = {
-            block.split(":", 1)[0]
-            for file in (ROOT / "workflow" / "rules").glob("*.smk")
-            for block in file.read_text().split("\nrule ")[1:]
-            if "gpu=gpu," in block
-        }
-        assert set(found["set-resources"]) == runs_a_model
+        assert set(found["set-resources"]) == set(rules_by_kind()["model"])

@@ -64,8 +64,7 @@ def test_without_null_maps_no_null_activations_are_stored(study: StudyCopy, opti
 def test_shards_of_many_models_are_planned(tmp_path):
     options = ("--configfile", str(ROOT / "config" / "paper.yaml"), "--config", "pruning={shards: 5}")
     jobs = planned("prune_circuits", *options, "path_patching={shards: 8}", cwd=tmp_path)
-    assert jobs["path_patch_shard"] == 4 * 4 * 8
+    assert jobs["path_patch"] == 4 * 4 * 8
     assert jobs["prune_pairs"] == 4 * 5
-    assert jobs["join_shards"] == jobs["resolve_candidates"] == jobs["prune_circuit"] == 4
-    assert "answer_discovery" not in jobs, "the paper scores all prompts"
-    assert "path_patch" not in jobs
+    assert jobs["score_heads"] == jobs["resolve_candidates"] == jobs["prune_circuit"] == 4
+    assert jobs["measure_behaviour"] == 4, "the paper scores all prompts, so only evaluation prompts are answered"

@@ -17,8 +17,8 @@ from entity_mech.errors import UserError
 from entity_mech.failures import summary
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
-from entity_mech.provenance import code_digest
-from entity_mech.reporting.catalogue import CATEGORIES
+from entity_mech.provenance import code_digest, folder_digest
+from entity_mech.reporting.catalogue import CATEGORIES, SECTION_OF
 from entity_mech.reporting.study import study_values
 from entity_mech.stages.table import JOBS
 from entity_mech.stages.table import STAGES as ALL_STAGES

@@ -38,7 +38,7 @@ for figure in FIGURES:
                 report(
                     file,
                     caption=f"../report/{figure.name}.rst",
-                    category=CATEGORIES[figure.section],
+                    category=CATEGORIES[SECTION_OF[figure.name]],
                     subcategory=figure.title,
                     labels={"figure": figure.title, "model": model},
                 )

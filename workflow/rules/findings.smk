@@ -48,6 +48,7 @@ rule write_index:
         names=FOUND_IN,
         config=CONFIG.model_dump(),
         study=study("palette"),
+        templates=folder_digest(ROOT / "entity_mech/reporting/templates"),
         code=code("write_index"),
     script:
         "../scripts/write_index.py"

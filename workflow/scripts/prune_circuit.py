@@ -19,7 +19,7 @@ with job(snakemake):
     pairs = join_pairs(candidates, [read_table(file) for file in given.shards]) if given.shards else None
     provenance = {
         **stamp_of(info, given.tokens),
-        "config": value_digest({"keep": keep, "options": options}),
+        "config": value_digest({"keep": kept, "options": options}),
         "code": snakemake.params.code,
     }
     partial = Partial(

@@ -21,6 +21,7 @@ from entity_mech.task.roles import OBJECT, own_name
 
 Words = Sequence[tuple[str | None, str]]
 LEFT, RIGHT, BOTTOM = 0.42, 0.66, 0.62  # inches: layer axis, the answer, the words
+LEGEND = 5.4  # inches that the legend takes with text of 8 points
 HEADER, CHIP, CHIP_HEIGHT, GAP = 0.42, 0.27, 0.13, 0.012
 
 
@@ -68,9 +69,10 @@ def circuit_diagram(study: Study, model: str, circuit: pd.DataFrame, n_layers: i
         plan = _plan(study, circuit, n_layers, words)
         arcs = _arcs(study, plan)
         height = plan.top + HEADER + 0.28 + 0.24 * max([rank for *_, rank in arcs], default=0) + 0.3
-        figure = Figure(figsize=(plan.width, height))
+        width = max(plan.width, LEGEND * points(1.0) / 8)
+        figure = Figure(figsize=(width, height))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_xlim(0, plan.width)
+        axes.set_xlim(0, width)
         axes.set_ylim(0, height)
         axes.axis("off")
         _layers(axes, plan)
