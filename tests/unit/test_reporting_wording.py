@@ -1,13 +1,13 @@
 """Figures say a prompt in the task's own words, whatever the wording."""
 
 import pandas as pd
-import reporting_tables_more as more
-from figure_text import cut_off, overlaps, placed_texts
 
+import tests.helpers.reporting_stage_tables as more
 from entity_mech.reporting.figures.attention import attention
 from entity_mech.reporting.figures.circuit_diagram import circuit_diagram
 from entity_mech.reporting.figures.role_map import members, role_map
 from entity_mech.reporting.study import Study
+from tests.helpers.figure_text import cut_off, overlaps, placed_texts
 
 GROUPS = [
     {"name": "value_fetcher", "letter": "A", "token": "last"},
@@ -16,7 +16,13 @@ GROUPS = [
 ]
 TASK = {"boxes": 3, "template": "let {label} = {object}", "query": "{label} =", "separator": ";", "end": ";"}
 STUDY = Study.from_dict(
-    {"models": ["base", "full"], "base": "base", "groups": GROUPS, "task": {**TASK, "capitalize": False}}
+    {
+        "models": ["base", "full"],
+        "base": "base",
+        "fine_tuned": ["full"],
+        "groups": GROUPS,
+        "task": {**TASK, "capitalize": False},
+    }
 )
 WORDS = ["let", "M", "=", "apple", ";", "…", "M", "="]
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from task_tokenizers import KINDS, build, check_roles
 
 from entity_mech.errors import UserError
 from entity_mech.task.datasets import build_pairs, build_split
@@ -14,6 +13,7 @@ from entity_mech.task.scenes import Scene
 from entity_mech.task.task import Task
 from entity_mech.task.tokenize import tokenize_prompts, tokenize_records
 from entity_mech.task.words import LETTERS, Words, builtin_objects
+from tests.helpers.task_tokenizers import KINDS, build, check_roles
 
 WORDS = Words(builtin_objects(), LETTERS)
 HAS = Task(template="Box {label} has the {object}")

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers_workflow import ROOT
-from study_copy import OPTIONAL, StudyCopy
 
 from entity_mech.task.task import Task
 from entity_mech.task.tokens import TokenizedPrompts, read_pieces, read_prompts
+from tests.helpers.snakemake_runs import ROOT
+from tests.helpers.study_copy import OPTIONAL, StudyCopy
 
 SHIPPED = yaml.safe_load((ROOT / "config" / "registers.yaml").read_text())
 TASK = Task.of(SHIPPED["task"])

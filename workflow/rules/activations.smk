@@ -3,18 +3,6 @@
 # Outputs: models/{model}/activations/{purpose}.h5
 
 
-def stored(wildcards):
-    """What a purpose stores: groups of prompts, and the roles of the tokens. `dcm` takes both from its circuit."""
-    sources = ["corrupted", "null"] if CONFIG.path_patching.null_map else ["corrupted"]
-    chosen = {
-        "discovery": {"groups": sources, "roles": roles()},
-        "evaluation": {"groups": ["prompts"], "roles": roles()},
-        "means": {"groups": ["prompts"]},  # of every token, whatever the searches
-        "dcm": {},
-    }
-    return {**chosen[wildcards.purpose], "tf32": CONFIG.compute.tf32}
-
-
 rule store_activations:
     """Head outputs of a model at the tokens of a purpose; for `means` their averages by position."""
     input:
@@ -33,7 +21,7 @@ rule store_activations:
     resources:
         **asks("store_activations"),
     params:
-        options=stored,
+        options=purpose_options,
         machine=machine,
         code=code("store_activations"),
     script:

@@ -133,6 +133,18 @@ def purpose_circuit(wildcards):
     return f"<results>/circuits/{wildcards.model}.json" if wildcards.purpose == "dcm" else []
 
 
+def purpose_options(wildcards):
+    """What a purpose stores: groups of prompts, and the roles of the tokens. `dcm` takes both from its circuit."""
+    sources = ["corrupted", "null"] if CONFIG.path_patching.null_map else ["corrupted"]
+    chosen = {
+        "discovery": {"groups": sources, "roles": roles()},
+        "evaluation": {"groups": ["prompts"], "roles": roles()},
+        "means": {"groups": ["prompts"]},  # of every token, whatever the searches
+        "dcm": {},
+    }
+    return {**chosen[wildcards.purpose], "tf32": CONFIG.compute.tf32}
+
+
 def of_model(file):
     """A file of the model in the wildcards."""
     return f"<results>/models/{{model}}/{file}"
