@@ -117,7 +117,9 @@ CIRCUIT = (
                     Accuracy of {% if config.cross_models == "base" %} circuits (rows) in models (columns): the
                     base's in each, each in the base, and each in its own {%- else %} every circuit (rows) in every
                     model (columns) {%- endif %}, as a share of the whole model's. Last row: the ceiling, all heads
-                    at the chain's tokens. {% if config.faithfulness.random_circuits %} Random: mean of
+                    at the chain's tokens. Keeps: share of the model's right answers that the circuit gives too
+                    (recall). Agrees: share of prompts to which both give the same answer, right or wrong.
+                    {% if config.faithfulness.random_circuits %} Random: mean of
                     {{ config.faithfulness.random_circuits }} circuits of the same size. {%- endif %}
                     {{ mean_ablation }}. {{ evaluated }}; seed {{ config.seed }}.
                 """,

@@ -74,7 +74,8 @@ def role_map(study: Study) -> pd.DataFrame:
         sets += [("enough", "+".join(names)) for names in sets_of(study.task.roles)]
         for kind, tokens in sets:
             value = float(rng.uniform(0, 0.9))
-            rows.append((model, kind, tokens, value, max(0, value - 0.04), value + 0.04, 490))
+            drop = (0.7 - value, 0.65 - value, 0.75 - value, 0.001) if kind == "needed" else (np.nan,) * 4
+            rows.append((model, kind, tokens, value, max(0, value - 0.04), value + 0.04, *drop, 490))
     return pd.DataFrame(rows, columns=COLUMNS["role_map"])
 
 

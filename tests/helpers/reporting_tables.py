@@ -90,7 +90,7 @@ def circuits(study: Study) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-BEATS_RANDOM = {"random_below": 100, "p_random": 0.9**100}
+BEATS_RANDOM = {"random_below": 100}
 
 
 def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def cmap(study: Study, gain: dict[str, float] | None = None, base: float = 0.66)
                     value = own[target] + sign * 0.16 * share * (1 if circuit_of == model else 0.8)
                     chosen = _patched(donor, target, circuit_of, part, "chosen", 12, fallback=part == "D")
                     rows.append({**pair, **chosen, **_accuracy(value), **_gain(value - own[target])})
-                    for draw in range(10):
+                    for draw in range(20):
                         drawn = _patched(donor, target, circuit_of, part, "random", 12, draw)
                         more = rng.normal(0, 0.01)
                         rows.append({**pair, **drawn, **_accuracy(own[target] + more), **_gain(more)})
@@ -192,7 +192,8 @@ def _accuracy(value: float) -> dict[str, float]:
 def _gain(gain: float, whole: float = 0.16) -> dict[str, float]:
     """Gain over the target by itself, and its share of the way to the donor."""
     share = abs(gain) / whole
-    gains = {"gain": gain, "gain_low": gain - 0.03, "gain_high": gain + 0.03}
+    p = 1e-6 if abs(gain) > 0.03 else 0.5
+    gains = {"gain": gain, "gain_low": gain - 0.03, "gain_high": gain + 0.03, "gain_p": p}
     return {**gains, "share": share, "share_low": share - 0.2, "share_high": share + 0.2}
 
 

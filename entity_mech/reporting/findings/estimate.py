@@ -95,11 +95,3 @@ def minus(a: Estimate, b: Estimate) -> Estimate:
     down = np.hypot(a.value - a.low, b.high - b.value)
     up = np.hypot(a.high - a.value, b.value - b.low)
     return Estimate(value, value - down, value + up)
-
-
-def over(a: Estimate, b: float) -> Estimate:
-    """a / b for an exact b; undefined for b = 0."""
-    if not b:
-        return UNKNOWN
-    ends = sorted((a.low / b, a.high / b)) if a.known else (np.nan, np.nan)
-    return Estimate(a.value / b, *ends)

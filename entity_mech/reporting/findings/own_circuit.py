@@ -97,7 +97,7 @@ def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: st
 
 
 def worth_findings(study: Study, tables: Tables, limits: Limits, model: str) -> list[Finding]:
-    """Warnings about a model's own circuit: no better than a guess or than random ones, tokens that carry too little."""
+    """Warnings about a model's own circuit: no better than a guess or random ones, tokens that carry too little."""
     text = worth_of(study, tables, limits, model)
     return [Finding(SAME_CIRCUIT, model, "own circuit's worth", text, source="faithfulness")] if text else []
 

@@ -35,9 +35,9 @@ from entity_mech.reporting.tables import Tables, faithfulness_table, first
 class CircuitTest:
     """The base's circuit in a fine-tuned model, beside the model's own.
 
-    theirs, own: rows of `faithfulness_table`. chance: accuracy of a guess. behind: accuracy of the model's own circuit minus the base's, as a
-    share of the model's accuracy. p_margin: of `behind` against the margin. p_random: that the base's circuit beats
-    random ones; p_least: the smallest that so many draws can give.
+    theirs, own: rows of `faithfulness_table`. chance: accuracy of a guess. behind: accuracy of the model's own
+    circuit minus the base's, as a share of the model's accuracy. p_margin: of `behind` against the margin. p_random:
+    that the base's circuit beats random ones; p_least: the smallest that so many draws can give.
     """
 
     theirs: pd.Series
@@ -115,10 +115,10 @@ def behind_of(study: Study, tables: Tables, limits: Limits, model: str) -> tuple
 def same_circuit_finding(study: Study, model: str, test: CircuitTest, p: Corrected, limits: Limits) -> Finding:
     """Whether the base's circuit does a fine-tuned model's work as well as the model's own circuit.
 
-    Two nulls. One: the base's circuit scores below the model's own by the margin, as a share of the model's accuracy.
-    Alternatives: by less (yes), by more (in part). Statistic: that difference, paired over scenes. Two: no more than a
-    given share of random circuits of its size score below the base's circuit. Alternative: more do (no, where that
-    is not shown). Statistic: how many of those drawn do (binomial test). The p value is the larger one, corrected
+    Two nulls. One: the base's circuit scores below the model's own by the margin, as a share of the model's
+    accuracy. Alternatives: by less (yes), by more (in part). Statistic: that difference, paired over scenes. Two: no
+    more than a given share of random circuits of its size score below the base's circuit. Alternative: more do (no,
+    where that is not shown). Statistic: how many of those drawn do. The p value is the larger one, corrected
     for the number of models. `yes` also needs an accuracy above chance and a given share of what all heads at its
     tokens carry; anything else is `cannot tell`.
     """

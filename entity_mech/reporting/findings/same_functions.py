@@ -167,6 +167,8 @@ def same_function_finding(
         none = " and ".join(label for label, one in ((base, there), (name, here)) if not one.effects)
         sentence = f"{head} is empty in {none}: it has no heads there, so there is nothing to compare."
         return Finding(SAME_FUNCTIONS, model, group.letter, sentence, EMPTY, source="dcm")
+    idle = {one.desideratum for one in there.absent} & {one.desideratum for one in here.absent}
+    open_ = [one for one in here.effects if one.desideratum not in idle]
     best = max(here.effects, key=lambda one: one.accuracy.value)
     answer = test.answer if p.holds(limits.alpha) else CANNOT_TELL
     corrected_away = test.answer != CANNOT_TELL and answer == CANNOT_TELL
@@ -176,7 +178,7 @@ def same_function_finding(
         best = max(here.shown, key=lambda one: one.accuracy.value)
     elif test.answer == NO:
         said = f"{head} carries {there.words} in {base} but {here.words} in {name}. "
-        said += _moves(tables, study, what, here.effects, there)
+        said += _moves(tables, study, what, open_, there)
     elif test.answer == CARRIES_NONE:
         said = f"{head} carries none of them in either: patched, it moves the answer by less than {least}."
     else:
@@ -201,8 +203,8 @@ def _moves(tables: Tables, study: Study, what: tuple[str, Group], effects: Seque
         rows = answers[(answers["letter"] == group.letter) & (answers["desideratum"] == one.desideratum)]
         apart = difference_of(rows, model, study.base, PAIR) or minus(one.accuracy, other.accuracy)
         parts.append(
-            f"to the {one.desideratum} on {one.accuracy} of the test pairs in {name} ({percent(one.none)} with nothing "
-            f"patched), {other.accuracy} in {base} ({percent(other.none)}), a difference of {apart.points()}"
+            f"to the {one.desideratum} on {one.accuracy} of the test pairs in {name} ({percent(one.none)} with "
+            f"nothing patched), {other.accuracy} in {base} ({percent(other.none)}), a difference of {apart.points()}"
         )
     return f"Patched, it moves the answer {'; '.join(parts)}."
 
@@ -236,8 +238,8 @@ def patched_heads_finding(study: Study, tables: Tables, model: str, group: Group
     if row is None or base_row is None:
         return None
     here, there = estimate(row, "accuracy"), estimate(base_row, "accuracy")
-    for name, value in key.items():
-        answers = answers[answers[name] == value]
+    for column, wanted in key.items():
+        answers = answers[answers[column] == wanted]
     more = difference_of(answers, model, study.base, FRESH_PAIR) or minus(here, there)
     if more.above_zero:
         answer, end = YES, f"{more.size()} better"

@@ -1,0 +1,171 @@
+"""What a number cannot carry is said where it is first seen: logs, findings, pages."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tests.helpers.reporting_stage_tables as more
+from entity_mech.methods.multiple import holm
+from entity_mech.methods.sense import at_chance, low_ceiling, missing_searches, no_better_than_random, weak_model
+from entity_mech.reporting.findings.page import findings_markdown, verdict
+from entity_mech.reporting.findings.rules import tests_of as headline_tests
+from tests.helpers.reporting_answers import LIMITS, about, found_in
+from tests.helpers.reporting_study import make_study
+from tests.helpers.reporting_tables import run_tables
+
+TWO = make_study(2)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.4]) == pytest.approx([0.8, 0.8])
+    assert np.isnan(holm([np.nan, 0.02])[0])
+    assert holm([np.nan, 0.02])[1] == pytest.approx(0.02)  # what was not tested is not counted
+    assert holm([]) == []
+
+
+def test_sentences_appear_at_their_limits() -> None:
+    assert weak_model("m", 0.2, 0.2) == ""
+    assert "answers less than 20% correctly" in weak_model("m", 0.199, 0.2)
+    assert at_chance("c", "m", 0.15, 1 / 7) == ""
+    assert "a guess among the objects (14%)" in at_chance("c", "m", 0.14, 1 / 7)
+    assert no_better_than_random("c", "m", 96, 100, LIMITS.values()) == ""
+    assert "95 of 100 are less accurate" in no_better_than_random("c", "m", 95, 100, LIMITS.values())
+    assert low_ceiling("c", "m", 0.9, 0.9) == ""
+    assert "carry 40% of the accuracy, below 90%" in low_ceiling("c", "m", 0.4, 0.9)
+
+
+def role_map(**drops: tuple[float, float]) -> pd.DataFrame:
+    """Roles with the fall of accuracy without them and its p value."""
+    rows = [(role, drop, drop - 0.02, drop + 0.02, p) for role, (drop, p) in drops.items()]
+    table = pd.DataFrame(rows, columns=["tokens", "drop", "drop_low", "drop_high", "drop_p"])
+    return table.assign(kind="needed", model="base")
+
+
+def test_a_needed_token_outside_the_chain_asks_for_a_search() -> None:
+    weak = {"box": (0.02, 0.04), "contains": (0.02, 0.03), "the": (-0.1, 1e-6)}
+    table = role_map(last=(0.7, 1e-6), separator=(0.12, 1e-6), object=(0.3, 1e-6), **weak)
+    said = missing_searches("base", table, ["last"], 0.05)
+    assert "heads at `object` (30 points [28, 32]) and `separator` (12 points [10, 14]) are needed" in said
+    assert said.endswith("no search of the chain looks there: add a search there.")
+    assert "`last`" not in said
+    assert "`box`" not in said  # its p value is one of six
+    assert "`the`" not in said  # accuracy rises
+    assert missing_searches("base", table, ["last", "separator", "object"], 0.05) == ""
+
+
+def test_the_role_map_stands_before_the_circuit() -> None:
+    given = run_tables(TWO) | {"role_map": more.role_map(TWO)}
+    table = given["role_map"]
+    inside = table["tokens"].isin(["last", "query_label", "label"])
+    table.loc[(table["kind"] == "needed") & ~inside, ["drop", "drop_p"]] = [0.0, 1.0]
+    table.loc[(table["kind"] == "needed") & (table["tokens"] == "separator"), ["drop", "drop_p"]] = [0.3, 1e-5]
+    findings = found_in(TWO, given)
+    of_base = [one.about for one in findings if one.question == "same_circuit" and one.model == "base"]
+    assert of_base[0] == "role map"
+    said = about(findings, "same_circuit", "base", "role map").sentence
+    assert "Without all heads at one token of the chain, the accuracy of base changes: `label` -" in said
+    assert "heads at `separator` (30 points" in said
+    assert "add a search there" in said
+
+
+def weaken(given: dict[str, pd.DataFrame], model: str, accuracy: float, below: int) -> None:
+    """Give a model's own circuit this accuracy, above so many random ones."""
+    table = given["faithfulness"]
+    row = (table["circuit"] == model) & (table["model"] == model) & (table["kind"] == "circuit")
+    values = {"accuracy": accuracy, "accuracy_low": accuracy - 0.02, "faithfulness": accuracy / 0.7}
+    for name, value in {**values, "random_below": below}.items():
+        table.loc[row, name] = value
+
+
+def test_nothing_later_claims_more_than_the_circuit_carries() -> None:
+    given = run_tables(TWO, {"base": 0.66, "chat": 0.82})
+    findings = found_in(TWO, given)
+    assert not any(one.about in ("caution", "own circuit's worth") for one in findings)
+    weaken(given, "chat", 0.05, 40)
+    findings = found_in(TWO, given)
+    said = about(findings, "same_circuit", "chat", "own circuit's worth").sentence
+    assert "is not shown to be more accurate than a guess among the objects (14%)" in said
+    assert "40 of 100 are less accurate" in said
+    for question in ("same_functions", "improved"):
+        assert "carries nothing that is shown" in about(findings, question, "chat", "caution").sentence
+        assert verdict(TWO, findings, question, "chat").endswith("(of a circuit that carries nothing)")
+        own = [one.about for one in findings if (one.question, one.model) == (question, "chat")]
+        assert own[0] == "caution"
+
+
+def test_a_low_ceiling_is_said() -> None:
+    given = run_tables(TWO)
+    table = given["faithfulness"]
+    table.loc[(table["kind"] == "ceiling") & (table["model"] == "base"), "faithfulness"] = 0.5
+    said = about(found_in(TWO, given), "same_circuit", "base", "own circuit's worth").sentence
+    assert "all heads at the tokens of base's circuit carry 50% of the accuracy, below 90%" in said
+    assert "The role map, which this run left out, says where." in said
+
+
+def test_every_model_under_the_limit_is_warned_of() -> None:
+    """The old page warned of the base alone."""
+    for accuracy, warned in ({"base": 0.66, "chat": 0.1}, ["chat"]), ({"base": 0.1, "chat": 0.12}, ["base", "chat"]):
+        findings = found_in(TWO, run_tables(TWO, accuracy))
+        said = {one.model for one in findings if "answers less than 20% correctly" in one.sentence}
+        assert sorted(said) == warned
+
+
+def test_empty_groups_are_said_with_the_circuit() -> None:
+    given = run_tables(TWO)
+    circuits = given["circuits"]
+    circuits.loc[(circuits["model"] == "chat") & (circuits["letter"] == "C"), "kept"] = False
+    found = about(found_in(TWO, given), "same_circuit", "chat", "empty groups")
+    assert found.sentence.startswith(
+        "The circuit of chat (control) has no heads in group C (position detector): no candidate there was needed."
+    )
+
+
+def test_a_circuit_that_rises_above_its_model_says_what_it_keeps() -> None:
+    given = run_tables(TWO)
+    assert not any("rises above" in one.sentence for one in found_in(TWO, given))
+    table = given["faithfulness"]
+    row = (table["circuit"] == "chat") & (table["model"] == "chat") & (table["kind"] == "circuit")
+    table.loc[row, ["faithfulness", "recall", "agreement"]] = [1.4, 0.69, 0.6]
+    found = about(found_in(TWO, given), "same_circuit", "chat", "own circuit")
+    assert "It keeps 69%" in found.sentence
+    assert "to 60%" in found.sentence
+    assert "It rises above its model: of the model's right answers it keeps 69%" in found.sentence
+
+
+def stability(kept_frequency: float) -> pd.DataFrame:
+    circuits = run_tables(TWO)["circuits"]
+    table = circuits[["model", "search", "letter", "layer", "head", "kept"]].copy()
+    return table.assign(candidate=True, candidate_frequency=1.0, kept_frequency=kept_frequency)
+
+
+def test_heads_that_rest_on_few_scenes_are_named() -> None:
+    given = run_tables(TWO)
+    assert not any(one.about == "stability" for one in found_in(TWO, given))
+    table = stability(0.9)
+    sure = about(found_in(TWO, given | {"stability": table}), "same_circuit", "base", "stability")
+    assert sure.sentence.startswith("All of the ")
+    at = table.index[(table["model"] == "base") & table["kept"]][0]
+    table.loc[at, "kept_frequency"] = 0.4
+    found = about(found_in(TWO, given | {"stability": table}), "same_circuit", "base", "stability")
+    row = table.loc[at]
+    assert "1 is kept in fewer than half of the resamples" in found.sentence
+    assert found.sentence.endswith(f"(hollow in the diagram): {row['letter']} {row['layer']}.{row['head']}.")
+
+
+def test_the_page_prints_its_rules_with_the_configs_numbers() -> None:
+    limits = replace(LIMITS, margin=0.123, smallest_effect=0.07, random_share=0.8, low_accuracy=0.31)
+    findings = found_in(TWO, run_tables(TWO), limits)
+    text = findings_markdown(TWO, findings, "tiny", limits)
+    for words in (
+        "by less than 12%",
+        "by 7 points or more",
+        "beats 80% of random circuits",
+        "less than 31% correctly",
+    ):
+        assert words in text
+    tests = headline_tests(findings)
+    assert tests == {"gain": 1, "same_circuit": 1, "same_functions": 4, "improved": 6}
+    assert "12 were tested (gain 1, same circuit 1, same functions 4, improved 6)" in text
