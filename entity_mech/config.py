@@ -199,6 +199,14 @@ class Pruning(Section):
     shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
 
 
+class Stability(Section):
+    """How much a circuit hangs on the scenes it was found on."""
+
+    resamples: int = key(
+        200, "Times that scenes are drawn anew to choose and prune heads again.", unit="resamples", ge=1
+    )
+
+
 class Faithfulness(Section):
     """Every circuit on every model."""
 
@@ -350,6 +358,7 @@ class Config(Section):
     )
     path_patching: PathPatching = key(PathPatching, "How heads are scored.")
     pruning: Pruning = key(Pruning, "How a circuit is pruned.")
+    stability: Stability = key(Stability, "How often other scenes would give the same heads.")
     faithfulness: Faithfulness = key(Faithfulness, "How circuits are compared with the whole model.")
     dcm: Dcm = key(Dcm, "What each group carries.")
     cmap: Cmap = key(Cmap, "What fine-tuning improved.")

@@ -222,6 +222,19 @@ def check_some(model: str, rows: np.ndarray) -> None:
         raise UserError(f"{model}: no discovery prompt is answered rightly; use path_patching.prompts: all")
 
 
+@dataclass(frozen=True)
+class Chain:
+    """What a chain of searches finds.
+
+    table: one row a search and head. relative: of each search, the effects [sender, prompt] that its scores are means
+    of. rows: the prompts that were scored.
+    """
+
+    table: pd.DataFrame
+    relative: dict[str, np.ndarray]
+    rows: np.ndarray
+
+
 def run_chain(
     decoder: Decoder,
     prompts: TokenizedPrompts,
@@ -229,8 +242,8 @@ def run_chain(
     searches: list[Search],
     options: PathPatchingOptions,
     partial: Partial = NOTHING,
-) -> pd.DataFrame:
-    """All searches of a chain, one table [search x layer x head].
+) -> Chain:
+    """All searches of a chain.
 
     prompts: the clean discovery prompts. outputs: head outputs of their corrupted (and null) partners at the
     same role of their own. partial: what a killed job did, and its batch size. Raises
@@ -245,6 +258,7 @@ def run_chain(
     kinds = ("corrupted", "null") if options.null else ("corrupted",)
     runs = CleanRuns(decoder, prompts, single=len(rows) <= batch)
     done: dict[str, pd.DataFrame] = {}
+    relative: dict[str, np.ndarray] = {}
     for search in searches:
         receivers = receivers_of(search, done, decoder.shape.group)
         if options.refined is not None and receivers is not None and any(receivers.layers):
@@ -259,4 +273,5 @@ def run_chain(
                 decoder, prompts, outputs, search, receivers, kinds, batch, options.max_rows, rows, runs, partial
             )
         done[search.name] = score_table(search, found, decoder.shape.n_heads)
-    return pd.concat(done.values(), ignore_index=True)
+        relative[search.name] = found["corrupted"].relative
+    return Chain(pd.concat(done.values(), ignore_index=True), relative, rows)

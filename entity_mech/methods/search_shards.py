@@ -105,6 +105,12 @@ def join_shards(
     return {kind: Effects(whole[f"{kind} relative"], whole[f"{kind} logit"]) for kind in kinds}
 
 
+def scored_rows(path: str | Path, expected: Mapping[str, str]) -> np.ndarray:
+    """The prompts that a shard scores, the same ones in all shards of a model."""
+    with open_store(path, expected) as file:
+        return np.asarray(file["rows"][()])
+
+
 def join_table(
     search: Search, files: Sequence[str | Path], expected: Mapping[str, str], n_layers: int, n_heads: int
 ) -> pd.DataFrame:

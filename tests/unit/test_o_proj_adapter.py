@@ -59,9 +59,11 @@ def decoders(tmp_path_factory) -> dict[str, Decoder]:
 def path_patching(decoder: Decoder) -> np.ndarray:
     outputs = STORED.every
     options = PathPatchingOptions(null=False)
-    return run_chain(decoder, PROMPTS, lambda _, role, rows: outputs(role, rows), SEARCHES, options)[
-        "score"
-    ].to_numpy()
+    return (
+        run_chain(decoder, PROMPTS, lambda _, role, rows: outputs(role, rows), SEARCHES, options)
+        .table["score"]
+        .to_numpy()
+    )
 
 
 def circuit_run(decoder: Decoder) -> np.ndarray:

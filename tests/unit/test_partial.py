@@ -75,7 +75,7 @@ def test_a_killed_chain_goes_on_to_the_same_table(tmp_path, monkeypatch, puts):
     options = PathPatchingOptions(batch_size=3)
 
     def chain(partial):
-        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial)
+        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial).table
 
     whole = chain(Partial(None, {}))
     with pytest.raises(Killed):
@@ -93,7 +93,7 @@ def test_a_refined_search_that_was_done_is_not_done_again(tmp_path, monkeypatch)
     options = PathPatchingOptions(batch_size=3, null=False, refined=RefinedOptions(first=0.5, moved=0.5, random=1))
 
     def chain(partial):
-        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial)
+        return run_chain(study.decoder, study.clean, study.outputs, CHAIN, options, partial).table
 
     whole = chain(Partial(None, {}))
     assert not whole["exact"].all()

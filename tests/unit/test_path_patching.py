@@ -63,7 +63,7 @@ class Study:
 
 def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
     study = Study()
-    table = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
+    table = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4)).table
     clean, other = study.clean, study.corrupted
     ids, length = torch.as_tensor(clean.ids), torch.as_tensor(clean.length)
     answer = torch.as_tensor(clean.answer)
@@ -87,7 +87,8 @@ def test_chain_scores_equal_the_literal_method_and_feed_the_next_search():
 def test_batches_do_not_change_the_table():
     study = Study()
     one, all_ = (
-        run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=b)) for b in (1, 6)
+        run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=b)).table
+        for b in (1, 6)
     )
     numbers = ["score", "median", "share_down", "logit_change", "null_score"]
     pd.testing.assert_frame_equal(one.drop(columns=numbers), all_.drop(columns=numbers))
@@ -98,8 +99,8 @@ def test_batches_do_not_change_the_table():
 def test_refined_chain_labels_heads_that_were_not_run_exactly():
     study = Study()
     options = PathPatchingOptions(batch_size=4, refined=RefinedOptions(first=0.5, moved=0.5, random=1, grow=0.5))
-    refined = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
-    exact = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4))
+    refined = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options).table
+    exact = run_chain(study.decoder, study.clean, study.outputs, CHAIN, PathPatchingOptions(batch_size=4)).table
     assert exact["exact"].all()
     assert not refined["exact"].all()
     same = refined["exact"]

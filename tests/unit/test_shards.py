@@ -39,7 +39,7 @@ def run_in_shards(study, shards, folder, options):
 @pytest.mark.parametrize("shards", [1, 2, 3, 5])
 def test_scores_do_not_depend_on_the_number_of_shards(tmp_path, shards):
     study, options = Study(), PathPatchingOptions(batch_size=4)
-    whole = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options)
+    whole = run_chain(study.decoder, study.clean, study.outputs, CHAIN, options).table
     found = run_in_shards(study, shards, tmp_path, options)
     numbers = ["score", "median", "share_down", "logit_change", "null_score"]
     pd.testing.assert_frame_equal(found.drop(columns=numbers), whole.drop(columns=numbers))

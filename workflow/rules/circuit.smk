@@ -1,6 +1,6 @@
 # The circuit of each model: candidates from the searches, then only the heads that accuracy needs.
 # Inputs:  models/{model}/model.json, path_patching.csv, activations/means.h5, dataset/tokens/{tokenizer}/pruning.h5
-# Outputs: circuits/{model}.json, models/{model}/pruning_pairs.csv, models/{model}/significance.csv
+# Outputs: circuits/{model}.json, models/{model}/pruning_pairs.csv, models/{model}/significance.csv, pruning_answers.h5
 
 PRUNING_SHARDS = range(CONFIG.pruning.shards)
 
@@ -28,6 +28,7 @@ rule prune_circuit:
         circuit="<results>/circuits/{model}.json",
         pairs=of_model("pruning_pairs.csv"),
         significance=of_model("significance.csv"),
+        judged=of_model("pruning_answers.h5"),
     log:
         "<logs>/prune_circuit/{model}.log",
     benchmark:

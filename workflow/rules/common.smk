@@ -48,6 +48,7 @@ ENVIRONMENT = "../../environment.yml"
 # Tables of the run that put files below each other: (model, file) of each.
 MERGED = {
     "path_patching": [(model, f"<results>/models/{model}/path_patching.csv") for model in MODELS],
+    "stability": [(model, f"<results>/models/{model}/stability.csv") for model in MODELS],
     "significance": [(model, f"<results>/models/{model}/significance.csv") for model in MODELS],
     "faithfulness": [(model, f"<results>/faithfulness/{model}/{circuit}.csv") for model, circuit in CONFIG.pairs()],
     "circuit_answers": [
@@ -99,6 +100,7 @@ FOUND_IN = [
         "answers",
         "faithfulness",
         "circuit_answers",
+        "stability",
         "dcm",
         "cmap",
         "overlap",

@@ -1,5 +1,5 @@
 # The chain of path-patching searches: which heads matter to what.
-# Outputs: models/{model}/path_patching.csv, from one job a model or from shards of its searches
+# Outputs: models/{model}/path_patching.csv and path_patching_effects.h5, from one job a model or from shards of its searches
 
 PATH_PATCHING = {
     **CONFIG.path_patching.model_dump(exclude={"shards"}),

@@ -75,6 +75,7 @@ rule join_shards:
         shards=lambda wildcards: shards_of(wildcards.model, [search.name for search in CONFIG.searches]),
     output:
         scores=of_model("path_patching.csv"),
+        effects=of_model("path_patching_effects.h5"),
     log:
         "<logs>/join_shards/{model}.log",
     benchmark:

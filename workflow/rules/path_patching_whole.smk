@@ -11,6 +11,7 @@ rule path_patch:
         activations=of_model("activations/discovery.h5"),
     output:
         scores=of_model("path_patching.csv"),
+        effects=of_model("path_patching_effects.h5"),
     log:
         "<logs>/path_patch/{model}.log",
     benchmark:

@@ -9,6 +9,7 @@ from entity_mech.engine.store import open_store, read_head_outputs
 from entity_mech.files import write_table
 from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.searches import options_from, searches_from
+from entity_mech.methods.stability import write_effects
 from entity_mech.provenance import digest_of
 from entity_mech.task.tokens import read_prompts
 
@@ -23,14 +24,16 @@ with job(snakemake):
             "activations": f"{file.attrs['config']} {file.attrs['code']}",
         }
         partial = Partial(Path(snakemake.output.scores).with_suffix(".partial.h5"), {**expected, **made_from})
+        prompts = read_prompts(snakemake.input.tokens, "clean")
         stored = {kind: read_head_outputs(file[kind]) for kind in ("corrupted", "null")}
-        table = run_chain(
+        found = run_chain(
             decoder,
-            read_prompts(snakemake.input.tokens, "clean"),
+            prompts,
             lambda kind, role, rows: stored[kind].every(role, rows),
             searches_from(snakemake.params.searches),
             options_from(options, machine),
             partial,
         )
-    write_table(snakemake.output.scores, table.drop(columns="candidate"))
+    write_table(snakemake.output.scores, found.table.drop(columns="candidate"))
+    write_effects(snakemake.output.effects, {**expected, **made_from}, prompts.scene[found.rows], found.relative)
     partial.remove()

@@ -12,6 +12,7 @@ from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.candidates import choose_circuit, resolve_knee
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, circuit_accuracy, join_pairs, prune_circuit
+from entity_mech.methods.stability import write_judged
 from entity_mech.provenance import digest_of, file_digest
 
 with job(snakemake):
@@ -49,4 +50,5 @@ with job(snakemake):
     )
     write_table(snakemake.output.pairs, found.pairs)
     write_table(snakemake.output.significance, found.significance)
+    write_judged(snakemake.output.judged, provenance, prompts.scene, found.judged)
     partial.remove()
