@@ -37,7 +37,8 @@ def completeness(study: Study) -> pd.DataFrame:
             whole = 0.7 if kind == "nothing" else float(rng.uniform(0.05, 0.6))
             ours = float(np.clip(whole + rng.normal(0, 0.06), 0, 1))
             gap = ours - whole
-            rows.append((model, model, kind, draw, group, 5, ours, whole, gap, gap - 0.04, gap + 0.04, abs(gap), 490))
+            about = (model, model, kind, draw, group, 5, ours, whole)
+            rows.append((*about, gap, gap - 0.04, gap + 0.04, abs(gap), 0.8, 0.76, 0.84, 490))
     return pd.DataFrame(rows, columns=COMPLETENESS_COLUMNS)
 
 
@@ -66,7 +67,8 @@ def circuit_size(study: Study, total: int = 1024) -> tuple[pd.DataFrame, pd.Data
                 continue
             f = 1 - np.exp(-k / (6 + i))
             a = f * (0.6 + 0.03 * i)
-            curve.append((model, k, 4 * k, 4 * k / total, a, a - 0.03, a + 0.03, f, f - 0.04, f + 0.04, 490))
+            shares = [g + d for g in (f, 0.97 * f, 0.9 * f) for d in (0, -0.04, 0.04)]
+            curve.append((model, k, 4 * k, 4 * k / total, a, a - 0.03, a + 0.03, *shares, 490))
         summary.append((model, 0.93, 0.05, 16, 64, 1.0, 490))
     return pd.DataFrame(curve, columns=CURVE_COLUMNS), pd.DataFrame(summary, columns=SUMMARY_COLUMNS)
 
@@ -102,7 +104,9 @@ def patched_heads(study: Study, better: float = 0.1) -> pd.DataFrame:
                         )
                         heads = 0 if group.letter == "D" and desideratum == "object" else 7
                         what = (model, circuit, group.name, group.letter, desideratum, pairs, heads)
-                        rows.append((*what, value, value - 0.02, value + 0.02, 0.01, 0.04, 5000, 10))
+                        gain = value - 0.04
+                        more = (gain, gain - 0.02, gain + 0.02)
+                        rows.append((*what, value, value - 0.02, value + 0.02, 0.01, 0.04, *more, 5000, 10))
     return pd.DataFrame(rows, columns=PATCH_COLUMNS)
 
 
@@ -124,10 +128,11 @@ def cmap_inputs(study: Study) -> pd.DataFrame:
                     for which in INPUTS:
                         a = 0.66 + 0.1 * float(rng.uniform())
                         common = (study.base, model, donor, target, circuit, part, which)
-                        rows.append((*common, "chosen", None, 12, False, a, a - 0.04, a + 0.04, 490))
+                        more = (0.05, 0.01, 0.09, 0.3, 0.1, 0.5)
+                        rows.append((*common, "chosen", None, 12, False, a, a - 0.04, a + 0.04, *more, 490))
                         for draw in range(5):
                             r = 0.66 + 0.01 * float(rng.normal())
-                            rows.append((*common, "random", draw, 12, False, r, r - 0.04, r + 0.04, 490))
+                            rows.append((*common, "random", draw, 12, False, r, r - 0.04, r + 0.04, *more, 490))
     return pd.DataFrame(rows, columns=INPUT_COLUMNS)
 
 
