@@ -8,6 +8,7 @@ from entity_mech.engine.stage import load_means, open_model, read_prompts_like, 
 from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
+from entity_mech.methods.stability import write_judged
 from entity_mech.provenance import file_digest, value_digest
 
 with job(snakemake):
@@ -40,4 +41,5 @@ with job(snakemake):
     )
     write_table(snakemake.output.pairs, found.pairs)
     write_table(snakemake.output.significance, found.significance)
+    write_judged(snakemake.output.judged, provenance, prompts.scene, found.judged)
     partial.remove()
