@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from entity_mech.models.planted.build import write_variant
 from entity_mech.models.planted.variants import VARIANTS
 
@@ -15,6 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write them in, a folder each")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", help=f"some of {', '.join(VARIANTS)}")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     for name in options.only or VARIANTS:
         write_variant(VARIANTS[name], options.out / name)
         print(f"{name}: {VARIANTS[name].note}", flush=True)

@@ -126,7 +126,7 @@ def _write_ordinals(mlp: torch.nn.Module) -> None:
     Step i is 1 where there are at most i commas: the difference of two shifted silu units, steep around the
     geometric mean of 1 / (1 + i) and 1 / (2 + i). Each step moves the one-hot from i + 1 to i.
     """
-    gate, up, down = (getattr(mlp, f"{name}_proj").weight for name in ("gate", "up", "down"))
+    gate, up, down = (mlp.get_parameter(f"{name}_proj.weight") for name in ("gate", "up", "down"))
     ordinal = block("ordinal").start
     for i in range(SEGMENTS):
         threshold = ((1 + i) * (2 + i)) ** -0.5
@@ -142,7 +142,8 @@ def _write_ordinals(mlp: torch.nn.Module) -> None:
 def _taste(codes: Tensor) -> Tensor:
     """A direction [code] along which objects spread by TASTE."""
     direction = torch.randn(OBJECT_CODE, generator=torch.Generator().manual_seed(_TASTE))
-    return direction * TASTE / (codes @ direction).std()
+    scale: Tensor = TASTE / (codes @ direction).std()
+    return direction * scale
 
 
 def _write_heads(model: LlamaForCausalLM, variant: Variant, taste: Tensor) -> None:
@@ -173,4 +174,4 @@ def _add_noise(model: LlamaForCausalLM, size: float) -> None:
             continue
         if name.endswith(_READERS):
             noise[:, block("const")] /= CONST
-        weight += noise
+        weight.add_(noise)

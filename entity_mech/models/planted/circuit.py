@@ -5,8 +5,8 @@
     B at the last token    looks 2 back, at the query label        copies pointer_c              -> pointer_b
     A at the last token    looks at the object with that pointer   copies the object's code      -> out
 
-The pointer is the object's own code, or the one-hot number of its segment. For the latter a counter (a head in layer 0
-that attends evenly to BOS and all commas, and the first MLP) writes that number at every object.
+The pointer is the object's own code, or the one-hot number of its segment. For the latter a counter (a head in layer
+0 that attends evenly to BOS and all commas, and the first MLP) writes that number at every object.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Heads by declaration: where a head looks and what it copies, written into its four matrices.
 
-A head's attention logit is a sum of looks. Rotary embedding turns pair j of a query or key by THETA ** (-2 j / D_HEAD)
-radians a token. The fast pairs see offsets between tokens; the slow ones hardly turn within a prompt and carry content.
+A head's attention logit is a sum of looks. Rotary embedding turns pair j of a query or key by
+THETA ** (-2 j / D_HEAD) radians a token. The fast pairs see offsets between tokens; the slow ones hardly turn within
+a prompt and carry content.
 """
 
 from __future__ import annotations
@@ -86,11 +87,10 @@ class HeadWeights:
         """The parts of head number `head`, which reads key/value head number `kv_head`."""
 
         def rows(name: str, index: int) -> Tensor:
-            weight: Tensor = getattr(attention, name).weight.data
+            weight = attention.get_parameter(f"{name}.weight").data
             return weight[index * D_HEAD : (index + 1) * D_HEAD]
 
-        output: Tensor = attention.o_proj.weight.data  # type: ignore[union-attr, assignment]
-        columns = output[:, head * D_HEAD : (head + 1) * D_HEAD]
+        columns = attention.get_parameter("o_proj.weight").data[:, head * D_HEAD : (head + 1) * D_HEAD]
         return HeadWeights(rows("q_proj", head), rows("k_proj", kv_head), rows("v_proj", kv_head), columns)
 
     def with_keys(self, k: Tensor, v: Tensor) -> HeadWeights:

@@ -1,7 +1,7 @@
 """The residual stream of a planted model: which of its numbers say what.
 
-Every number belongs to one block, and every block holds one thing, so that what a head reads and writes can be said by
-naming blocks. `const` is the same large number at every token: next to it all else is small, which makes RMSNorm
+Every number belongs to one block, and every block holds one thing, so that what a head reads and writes can be said
+by naming blocks. `const` is the same large number at every token: next to it all else is small, which makes RMSNorm
 nearly linear (its weights are chosen so that it returns what it got), and reading it serves as a bias.
 """
 
