@@ -144,15 +144,13 @@ def _count(names: str) -> int:
 
 
 def tables_text(run: str, groups: pd.DataFrame, models: pd.DataFrame) -> str:
-    """A run's two tables as Markdown."""
+    """A run's tables as Markdown: circuits, groups, and what the findings say was improved."""
     circuits = [
         {
             "model": row["model"],
             **{name: _number(row[name]) for name in ("accuracy", "faithfulness", "ceiling", "incompleteness")},
             "heads": str(row["heads"]),
             "precision / recall": _pair(row["precision"], row["recall"]),
-            "repaired": row["repaired"] or "-",
-            "named as improved": row["named"] or "-",
         }
         for row in models.to_dict("records")
     ]
@@ -171,7 +169,16 @@ def tables_text(run: str, groups: pd.DataFrame, models: pd.DataFrame) -> str:
         }
         for row in groups.to_dict("records")
     ]
-    return f"## {run}: circuits\n\n{_table(circuits)}\n## {run}: groups\n\n{_table(found)}"
+    improved = [
+        {
+            "model": str(model),
+            "repaired": "".join(own["group"][own["repaired"]]),
+            **dict(zip(own["group"], own["named"], strict=True)),
+        }
+        for model, own in groups.dropna(subset="named").groupby("model", sort=False)
+    ]
+    tables = {"circuits": circuits, "groups": found, "was the group improved?": improved}
+    return "\n".join(f"## {run}: {title}\n\n{_table(rows)}" for title, rows in tables.items() if rows)
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:

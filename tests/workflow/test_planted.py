@@ -1,11 +1,13 @@
 """The workflow, unchanged, finds the circuit that was planted, and the comparison says so."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from helpers_workflow import ROOT
+from helpers_workflow import ROOT, planned
 from study_copy import OPTIONAL, StudyCopy
 
 from entity_mech.files import read_table
@@ -67,3 +69,12 @@ def test_findings_say_so_and_claim_no_gain(study):
     assert "improved" not in set(findings["question"]), "nothing was fine-tuned"
     own = findings[findings["about"] == "own circuit"].iloc[0]
     assert own["value"] == 1
+
+
+def test_both_configs_dry_run_on_the_models_that_the_command_writes(tmp_path):
+    command = [sys.executable, "-m", "entity_mech.models.planted", "--out", str(tmp_path / "resources" / "planted")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    plain = planned("--configfile", str(ROOT / "config" / "planted.yaml"), cwd=tmp_path)
+    hard = planned("--configfile", str(ROOT / "config" / "planted_hard.yaml"), cwd=tmp_path)
+    assert plain["prune_circuit"] + hard["prune_circuit"] == len(VARIANTS)
+    assert (plain["patch_across_models"], hard["patch_across_models"]) == (3, 1)
