@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from helpers_workflow import ROOT, planned
-from study_copy import OPTIONAL, StudyCopy
 
 from entity_mech.files import read_table
 from entity_mech.models.planted.build import write_variant
 from entity_mech.models.planted.variants import VARIANTS
 from entity_mech.reporting.planted import group_table, model_table
+from tests.helpers.snakemake_runs import ROOT, planned
+from tests.helpers.study_copy import OPTIONAL, StudyCopy
 
 MODELS = Path("planted")
 WANTED = ("config.resolved.yaml", "tables/findings.csv", "tables/completeness.csv")  # all but figures and pages
