@@ -18,6 +18,7 @@ from entity_mech.config.sections import (
     Dcm,
     Faithfulness,
     Figures,
+    Findings,
     Model,
     Patching,
     PathPatching,
@@ -106,6 +107,7 @@ class Config(Section):
     probes: Probes = key(Probes, "What position means.")
     attention: Attention = key(Attention, "Where the strongest heads look.")
     leave_out: list[str] = key(list, "Optional stages to skip.", words=OPTIONAL)
+    findings: Findings = key(Findings, "How the pages' answers are decided.")
     figures: Figures = key(Figures, "Style of the figures.")
     compute: Compute = key(Compute, "What the run may use of the machine.")
 

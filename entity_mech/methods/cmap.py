@@ -11,8 +11,9 @@ from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_patching import carriers, heads_at, patched_predictions
-from entity_mech.methods.intervals import difference_interval, mean_interval, share_interval
+from entity_mech.methods.intervals import difference_interval, difference_p, mean_interval, share_interval
 from entity_mech.methods.random_sets import random_sets
+from entity_mech.methods.sense import no_gain
 from entity_mech.models.decoder import Decoder, DecoderShape
 from entity_mech.progress import log
 from entity_mech.task.seeds import seed_for
@@ -23,7 +24,7 @@ INTO_BASE, INTO_FINE_TUNED = "into_base", "into_fine_tuned"
 PAPER_CHOICE = {"A": "object", "B": "position", "C": "position"}
 COLUMNS = [
     *("base", "model", "donor", "target", "circuit", "part", "kind", "draw", "n_heads", "fallback"),
-    *("accuracy", "low", "high", "gain", "gain_low", "gain_high", "share", "share_low", "share_high", "n"),
+    *("accuracy", "low", "high", "gain", "gain_low", "gain_high", "gain_p", "share", "share_low", "share_high", "n"),
 ]
 
 
@@ -76,9 +77,12 @@ def check_comparable(a: Side, b: Side) -> None:
 
 
 def part_of(group: HeadGroup, desideratum: str | None, selected: pd.DataFrame) -> Part:
-    """A group's heads that carry a desideratum; all of them when there are none, or none is asked for."""
+    """A group's heads that carry a desideratum; all of them when there are none, or none is asked for.
+
+    An empty group is an empty part; no whole group stands in for it.
+    """
     heads = heads_at(group) if desideratum is None else carriers(group, desideratum, selected)
-    return Part(group.letter, heads, False) if heads else Part(group.letter, heads_at(group), True)
+    return Part(group.letter, heads, False) if heads else Part(group.letter, heads_at(group), bool(group.heads))
 
 
 def cmap_parts(circuit: Circuit, selected: pd.DataFrame, choice: Mapping[str, str] | None = None) -> list[Part]:
@@ -202,10 +206,14 @@ def run_cmap(
         asked = parts if direction in options.directions else {}
         for circuit, its_parts in asked.items():
             for part in its_parts:
-                if part.fallback:
+                if not part.heads:
+                    log(f"{circuit}'s {part.name}: it is empty, nothing is patched")
+                elif part.fallback:
                     log(f"{circuit}'s {part.name}: DCM chose no head, the whole group is patched")
         own[target.name], patched[target.name] = patch_into(target.load(), donor, asked, taken, options)
     scene = base.prompts.scene
+    if text := no_gain(model.name, base.name, difference_interval(own[model.name], own[base.name], scene).low):
+        log(f"warning: {text}")
     rows: list[dict[str, object]] = []
     for name, right in own.items():
         labels = {"donor": name, "target": name, "kind": "own", "n_heads": 0, "fallback": False}
@@ -214,6 +222,8 @@ def run_cmap(
         for one in found:
             ours, theirs = own[name], own[str(one.labels["donor"])]
             numbers = {**accuracy_columns(one.right, scene), **gains(one.right, ours, theirs, scene)}
+            if one.labels["kind"] == "chosen":
+                numbers["gain_p"] = difference_p(one.right, ours, scene)
             rows.append({**one.labels, "target": name, **numbers})
     table = pd.DataFrame(rows).assign(base=base.name, model=model.name)
     return table.reindex(columns=COLUMNS).astype({"draw": "Int64"})

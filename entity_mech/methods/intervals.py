@@ -10,11 +10,15 @@ say as much (`effective_size`), and intervals for independent data are taken at 
   and Min (Statistics in Medicine 24, 2005) add two to paired differences: with two, 15 scenes were too few. So it
   has width also where no answers differ.
 
+A difference also has a p value, against any difference: the smallest alpha at which its interval of level 1 - alpha
+leaves that out. So a p value below 0.05 and a 95% interval never disagree.
+
 How often they hold the truth, simulated: `python benchmarks --parts coverage`. Nothing is drawn at random.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
@@ -24,6 +28,7 @@ from scipy.special import betaincinv, stdtrit
 LEVEL = 0.95
 ADDED = 4.0  # prompts that are added to differences and ratios, spread evenly over all patterns of answers
 TINY = 1e-12
+LEAST_P = 1e-9  # p values are not told apart below it
 ROUNDING = 1e-5  # a sum of float32 shares may be so far over 1
 
 
@@ -49,7 +54,7 @@ class Sample(NamedTuple):
     quantile: float
 
 
-def effective_size(residuals: np.ndarray, scene: np.ndarray) -> Sample | None:
+def effective_size(residuals: np.ndarray, scene: np.ndarray, level: float = LEVEL) -> Sample | None:
     """How many independent prompts say as much as these, for an estimate with these residuals [prompt].
 
     size = n / design effect * (t_{n-1} / t_df)^2, as Korn and Graubard have it. The design effect is the variance
@@ -66,8 +71,8 @@ def effective_size(residuals: np.ndarray, scene: np.ndarray) -> Sample | None:
     if independent > TINY:
         design = max(1.0, float((sums**2).sum()) * n_scenes / (n_scenes - 1) / independent)
         carrying = _carrying(sums)
-    quantile = _t_quantile(float(n - 1))
-    return Sample(n / design * (quantile / _t_quantile(_freedom(carrying, n_scenes))) ** 2, quantile)
+    quantile = _t_quantile(float(n - 1), level)
+    return Sample(n / design * (quantile / _t_quantile(_freedom(carrying, n_scenes), level)) ** 2, quantile)
 
 
 def _scene_sums(values: np.ndarray, scene: np.ndarray) -> tuple[int, np.ndarray]:
@@ -90,8 +95,8 @@ def _freedom(carrying: float, n_scenes: int) -> float:
     return float(min(n_scenes - 1, 2 / spread)) if spread > TINY else float(n_scenes - 1)
 
 
-def _t_quantile(freedom: float) -> float:
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+def _t_quantile(freedom: float, level: float = LEVEL) -> float:
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def mean_interval(values: np.ndarray, scene: np.ndarray) -> Interval:
@@ -126,9 +131,46 @@ def _clopper_pearson(share: float, size: float) -> tuple[float, float]:
     return low, high
 
 
-def difference_interval(a: np.ndarray, b: np.ndarray, scene: np.ndarray) -> Interval:
+def difference_interval(a: np.ndarray, b: np.ndarray, scene: np.ndarray, level: float = LEVEL) -> Interval:
     """Mean of a minus mean of b: right answers (0 or 1) to the same prompts [prompt]."""
-    return _fieller(np.stack([a, b]), scene, (1, -1), None)
+    return _fieller(np.stack([a, b]), scene, (1, -1), None, level)
+
+
+def difference_p(a: np.ndarray, b: np.ndarray, scene: np.ndarray, null: float = 0.0) -> float:
+    """Two-sided p value of a difference (as `difference_interval`) against `null`."""
+    return _p_value(lambda level: difference_interval(a, b, scene, level), null)
+
+
+def relative_difference(
+    a: np.ndarray, b: np.ndarray, whole: np.ndarray, scene: np.ndarray, level: float = LEVEL
+) -> Interval:
+    """(a - b) / whole of three shares of right answers (0 or 1) to the same prompts [prompt]; undefined over 0."""
+    return _fieller(np.stack([a, b, whole]), scene, (1, -1, 0), (0, 0, 1), level)
+
+
+def relative_difference_p(a: np.ndarray, b: np.ndarray, whole: np.ndarray, scene: np.ndarray, null: float) -> float:
+    """Two-sided p value of a `relative_difference` against `null`."""
+    return _p_value(lambda level: relative_difference(a, b, whole, scene, level), null)
+
+
+def _p_value(interval_at: Callable[[float], Interval], null: float) -> float:
+    """The smallest alpha at which the interval of level 1 - alpha leaves out `null`; NaN where there is no value."""
+
+    def leaves_out(alpha: float) -> bool:
+        found = interval_at(1 - alpha)
+        return bool(null < found.low or null > found.high)
+
+    if np.isnan(interval_at(LEVEL).value):
+        return np.nan
+    low, high = LEAST_P, 1.0 - LEAST_P
+    if leaves_out(low):
+        return low
+    if not leaves_out(high):
+        return 1.0
+    for _ in range(30):  # in the logarithm, as small values matter most
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if leaves_out(middle) else (middle, high)
+    return high
 
 
 def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, scene: np.ndarray) -> Interval:
@@ -150,7 +192,11 @@ def share_interval(part: np.ndarray, base: np.ndarray, whole: np.ndarray, scene:
 
 
 def _fieller(
-    answers: np.ndarray, scene: np.ndarray, upper: tuple[int, ...], lower: tuple[int, ...] | None
+    answers: np.ndarray,
+    scene: np.ndarray,
+    upper: tuple[int, ...],
+    lower: tuple[int, ...] | None,
+    level: float = LEVEL,
 ) -> Interval:
     """Interval of a ratio of two contrasts of answers [kind, prompt], or of the upper one alone.
 
@@ -168,7 +214,7 @@ def _fieller(
     if abs(under) < TINY:
         return UNDEFINED
     value = float(over / under)
-    sample = effective_size(observed[0] - value * observed[1], scene)
+    sample = effective_size(observed[0] - value * observed[1], scene, level)
     if sample is None:
         return Interval(value, np.nan, np.nan)
     size = sample.size + ADDED

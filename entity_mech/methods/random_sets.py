@@ -7,12 +7,9 @@ from itertools import combinations, islice, product
 from math import comb, prod
 
 import numpy as np
-from scipy.special import betainc
 
 from entity_mech.engine.store import Head
 from entity_mech.methods.circuits import HeadIndex
-
-BEST_SHARE = 0.9  # of random sets that a set must be shown to beat
 
 
 def possible_sets(pools: Mapping[str, Sequence[HeadIndex]], counts: Mapping[str, int]) -> int:
@@ -52,17 +49,3 @@ def random_sets(
                 drawn[found] = None
                 break
     return list(drawn)
-
-
-def above_random(value: float, drawn: Sequence[float] | np.ndarray) -> tuple[int, float]:
-    """Whether a set beats random ones: how many of them it beats, and the p value of a binomial test.
-
-    Null: a random set scores below this one with probability 0.9 at most. Alternative: more often. Statistic: the
-    number of drawn values strictly below; p is the chance of as many or more under the null, NaN without draws.
-    29 draws, all of them below, are the fewest that give p < 0.05.
-    """
-    below = int((np.asarray(drawn, dtype=np.float64) < value).sum())
-    if not len(drawn):
-        return 0, float("nan")
-    # P(Bin(n, q) >= k) is the regularized incomplete beta function I_q(k, n - k + 1)
-    return below, float(betainc(below, len(drawn) - below + 1, BEST_SHARE)) if below else 1.0

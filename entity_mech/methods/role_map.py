@@ -14,12 +14,12 @@ from entity_mech.engine.circuit_batches import Batching, gives_at
 from entity_mech.engine.store import Head, role_positions
 from entity_mech.errors import UserError
 from entity_mech.methods.head_ablation import correct_without
-from entity_mech.methods.intervals import mean_interval
+from entity_mech.methods.intervals import difference_interval, difference_p, mean_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.roles import LABEL, OBJECT
 from entity_mech.task.tokens import TokenizedPrompts
 
-COLUMNS = ["model", "kind", "tokens", "accuracy", "low", "high", "n"]
+COLUMNS = ["model", "kind", "tokens", "accuracy", "low", "high", "drop", "drop_low", "drop_high", "drop_p", "n"]
 # Sets of tokens that are tried in addition to the circuit's own; `segment` is the queried segment.
 ENOUGH: tuple[tuple[str, ...], ...] = (
     ("last",),
@@ -107,7 +107,8 @@ def role_map(
         needed: the task's roles; sets: names of tokens whose heads are kept together, of `sets_of`.
 
     Roles that a prompt has no token for are left out, and sets with such a role. Columns: model, kind (intact,
-    needed, enough), tokens (names joined by "+"), accuracy with its interval, n.
+    needed, enough), tokens (names joined by "+"), accuracy with its interval, n. Of needed roles also drop: accuracy
+    of the intact model minus that without the role's heads, over the same prompts, with its interval and p value.
     """
     shape = decoder.shape
     found: list[tuple[str, str, np.ndarray]] = [("intact", "", np.asarray(model_correct, dtype=bool))]
@@ -121,8 +122,11 @@ def role_map(
         joined = "+".join(names)
         kept = tokens_of(prompts, names)
         found.append(("enough", joined, enough(decoder, prompts, means, kept, f"heads at {joined} alone")))
-    rows = [
-        (decoder.name, kind, tokens, *mean_interval(right, prompts.scene), len(prompts))
-        for kind, tokens, right in found
-    ]
+    rows = []
+    for kind, tokens, right in found:
+        drop = [np.nan] * 4
+        if kind == "needed":
+            both = (found[0][2], right, prompts.scene)
+            drop = [*difference_interval(*both), difference_p(*both)]
+        rows.append((decoder.name, kind, tokens, *mean_interval(right, prompts.scene), *drop, len(prompts)))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -13,7 +13,8 @@ from entity_mech.files import write_text
 from entity_mech.reporting.captions import caption
 from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTION_OF, SECTIONS
 from entity_mech.reporting.findings.finding import LEFT_OUT, Finding
-from entity_mech.reporting.findings.page import SHORT_QUESTIONS, find, left_out, summary_table
+from entity_mech.reporting.findings.limits import Limits
+from entity_mech.reporting.findings.page import SHORT_QUESTIONS, find, left_out, rules_of, summary_table
 from entity_mech.reporting.render import page
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.tables import Tables, models_table
@@ -42,7 +43,8 @@ def write_index(
     run: results/{run}, with figures, tables and logs in place. config: the resolved config. tables: as for `find`,
     and `circuits`. report: link to report.html, which is made last. skip: rules whose logs are left out.
     """
-    findings = find(study, tables)
+    limits = Limits.of(config["findings"])
+    findings = find(study, tables, limits)
     answers = summary_table(study, findings)
     models = models_table(study, tables, answers).to_dict("records")
     text = page(
@@ -55,6 +57,7 @@ def write_index(
         questions=SHORT_QUESTIONS,
         answers=answers.to_dict("records"),
         missing=left_out(findings),
+        rules=rules_of(study, findings, limits),
         models=[{**row, "figures": _figures_of_model(run, str(row["model"]))} for row in models],
         sections=[_section(run, study, config, findings, name) for name in SECTIONS],
         top_files=[name for name in ("config.resolved.yaml", "findings.md") if (run / name).is_file()],

@@ -18,9 +18,12 @@ UNION, WHOLE = (
 )  # parts of a circuit beside its groups: the chosen heads of all groups, all heads
 BETWEEN = ["base", "model", "donor", "target", "circuit"]
 HEADS = ["search", "letter", "token", "layer", "head", "score", "kept"]
+HALF = 0.5  # of resampled scenes: heads kept less often are drawn hollow
 MODELS = [
     "model", "label", "color", "accuracy", "accuracy_low", "accuracy_high", "heads", "heads_by_group",
-    "faithfulness", "faithfulness_low", "faithfulness_high", "base_circuit", "base_circuit_low", "base_circuit_high",
+    "faithfulness", "faithfulness_low", "faithfulness_high", "recall", "recall_low", "recall_high",
+    "agreement", "agreement_low", "agreement_high", "base_circuit", "base_circuit_low", "base_circuit_high",
+    "base_circuit_recall", "base_circuit_recall_low", "base_circuit_recall_high",
 ]  # fmt: skip
 
 
@@ -69,8 +72,11 @@ def scored_heads(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | Non
 
 
 def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a circuit and model: the circuit's numbers, the ceiling's, mean and SD over random circuits."""
-    names = ("accuracy", "faithfulness")
+    """One row a circuit and model: the circuit's numbers, the ceiling's, mean and SD over random circuits.
+
+    random_below: how many of `random_draws` random circuits are less accurate.
+    """
+    names = ("accuracy", "faithfulness", "recall", "agreement")
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     rows, known = [], published_circuit_accuracy()
     for key, part in results.groupby(["circuit", "model"], sort=False):
@@ -82,13 +88,14 @@ def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
         whole = part[part["kind"] == "model"]["accuracy"]
         row = {"circuit": circuit, "model": model, "heads": own["heads"].iloc[0]}
         row |= {name: own[name].iloc[0] for name in columns}
-        row |= {f"ceiling_{name}": ceiling[name].iloc[0] if len(ceiling) else np.nan for name in columns[3:]}
+        row |= {f"ceiling_{name}": ceiling[name].iloc[0] if len(ceiling) else np.nan for name in columns[:6]}
         row["model_accuracy"] = whole.iloc[0] if len(whole) else np.nan
         row |= {
             "random_accuracy": drawn["accuracy"].mean(),
             "random_accuracy_sd": drawn["accuracy"].std(ddof=1) if len(drawn) > 1 else np.nan,
             "random_faithfulness": drawn["faithfulness"].mean(),
             "random_draws": len(drawn),
+            "random_below": own["random_below"].iloc[0],
             "published_faithfulness": known.get((circuit, model), (np.nan, np.nan))[1],
             "n": own["n"].iloc[0],
         }
@@ -139,7 +146,7 @@ def _across_models(table: pd.DataFrame, own: pd.Series, name: str, keys: list[st
 
 
 def models_table(study: Study, tables: Tables, answers: pd.DataFrame) -> pd.DataFrame:
-    """One row a model: accuracy, size of its circuit, faithfulness of its own circuit and of the base's, answers.
+    """One row a model: accuracy, size of its circuit, what its own circuit and the base's carry, answers.
 
     tables: behaviour, circuits (tables/circuits.csv), faithfulness. answers: the short answers, a row a fine-tuned
     model (findings.page.summary_table); they are empty for other models.
@@ -155,9 +162,13 @@ def models_table(study: Study, tables: Tables, answers: pd.DataFrame) -> pd.Data
         heads = kept[kept["model"] == model]
         counts = [f"{letter} {int((heads['letter'] == letter).sum())}" for letter in study.letters]
         row |= {"heads": len(heads), "heads_by_group": ", ".join(counts)}
-        for name, circuit in (("faithfulness", model), ("base_circuit", study.base)):
-            found = first(faith, model=model, circuit=circuit)
+        own_circuit, theirs = (first(faith, model=model, circuit=circuit) for circuit in (model, study.base))
+        for name, found, measure in (
+            *((measure, own_circuit, measure) for measure in ("faithfulness", "recall", "agreement")),
+            ("base_circuit", theirs, "faithfulness"),
+            ("base_circuit_recall", theirs, "recall"),
+        ):
             if found is not None:
-                row |= {f"{name}{end}": found[f"faithfulness{end}"] for end in ("", "_low", "_high")}
+                row |= {f"{name}{end}": found[f"{measure}{end}"] for end in ("", "_low", "_high")}
         rows.append(row)
     return pd.DataFrame(rows).reindex(columns=MODELS).merge(answers, on="model", how="left")

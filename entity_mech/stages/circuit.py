@@ -10,6 +10,7 @@ CIRCUIT = (
         "At which tokens does a model need its heads, and which tokens are enough?",
         jobs={"map_roles": Job("model", 3000, 10, copies=3, minutes_per_gb=15)},
         tables={"role_map": "models/{model}/role_map.csv"},
+        found_in=("role_map",),
         section="circuit",
         figures=(
             Figure(
@@ -89,7 +90,8 @@ CIRCUIT = (
                 caption="""
                     Heads of the circuit by layer, above the word at which each group sits, and the inputs (q, k, v)
                     that each group feeds. A candidate is pruned away when accuracy falls by less than
-                    {{ config.pruning.threshold }} of itself without it. {{ mean_ablation }}. n =
+                    {{ config.pruning.threshold }} of itself without it. Hollow, where that was measured: kept in
+                    fewer than half of the resamples of scenes. {{ mean_ablation }}. n =
                     {{ config.prompts.pruning }} prompts of the pruning split; seed {{ config.seed }}; no interval.
                 """,
             ),

@@ -1,11 +1,8 @@
-"""Random sets of heads, and the test against them."""
-
-from math import comb
+"""Random sets of heads."""
 
 import numpy as np
-import pytest
 
-from entity_mech.methods.random_sets import above_random, possible_sets, random_sets
+from entity_mech.methods.random_sets import possible_sets, random_sets
 
 FEW = {"last": [(0, 0), (0, 1), (1, 0)], "label": [(0, 2), (1, 1)]}
 
@@ -40,17 +37,3 @@ def test_draws_differ_and_do_not_depend_on_how_many_follow():
         for _, layer, head in heads:
             seen[layer, head] += 1
     assert seen.min() > 0
-
-
-def test_above_random_is_a_binomial_test():
-    drawn = np.arange(100) / 100
-    below, p_value = above_random(0.955, drawn)
-    assert below == 96
-    exact = sum(comb(100, k) * 0.9**k * 0.1 ** (100 - k) for k in range(96, 101))
-    assert p_value == pytest.approx(exact)
-    assert 0.02 < p_value < 0.03
-    assert above_random(2.0, drawn)[1] == pytest.approx(0.9**100)
-    assert above_random(0.0, drawn) == (0, 1)
-    assert above_random(0.5, [0.5] * 40) == (0, 1)  # equal is not below
-    assert above_random(1.0, np.zeros(28))[1] > 0.05 > above_random(1.0, np.zeros(29))[1]
-    assert np.isnan(above_random(1.0, [])[1])

@@ -22,6 +22,7 @@ rule write_findings:
     params:
         names=FOUND_IN,
         run=CONFIG.run,
+        limits=CONFIG.findings.model_dump(),
         study=study("palette"),
         code=code("write_findings"),
     script:

@@ -85,6 +85,15 @@ def set_up_torch(snakemake: Any) -> None:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
 
 
+def warn(*texts: str) -> None:
+    """Lines of the log about what a number that was just measured cannot carry; an empty text says nothing.
+
+    The limits of these come from `snakemake.config`, not from the rule's params: they change no result.
+    """
+    for text in filter(None, texts):
+        log(f"warning: {text}")
+
+
 def downloads(snakemake: Any) -> dict[str, str]:
     """Records of downloads among the inputs, by the model's name (their folder)."""
     return {Path(file).parent.name: file for file in snakemake.input.get("downloads", [])}

@@ -1,10 +1,11 @@
 """Run a circuit, its ceiling and random circuits of its size in a model."""
 
-from _run import job
+from _run import job, warn
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like
 from entity_mech.files import read_table, write_table
 from entity_mech.methods.circuits import read_circuit
 from entity_mech.methods.faithfulness import faithfulness
+from entity_mech.methods.sense import at_chance, low_ceiling, no_better_than_random
 from entity_mech.task.seeds import seed_for
 
 with job(snakemake):
@@ -18,6 +19,13 @@ with job(snakemake):
         read_table(given.behaviour)["predicted"].to_numpy(),
         draws=options["random_circuits"],
         seed=seed_for(options["seed"], "faithfulness", snakemake.wildcards.circuit),
+    )
+    kinds, limits = found.summary.groupby("kind").first(), snakemake.config["findings"]
+    own, names = kinds.loc["circuit"], (snakemake.wildcards.circuit, decoder.name)
+    warn(
+        at_chance(*names, own["accuracy_low"], 1 / snakemake.config["task"]["boxes"]),
+        no_better_than_random(*names, own["random_below"], (found.summary["kind"] == "random").sum(), limits),
+        low_ceiling(*names, kinds.loc["ceiling", "faithfulness"], limits["low_ceiling"]),
     )
     write_table(snakemake.output.faithfulness, found.summary)
     write_table(snakemake.output.answers, found.answers)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from _run import job
+from _run import job, warn
 from entity_mech.engine.partial import Partial
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like, stamp_of
 from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
+from entity_mech.methods.sense import empty_groups
 from entity_mech.methods.stability import write_judged
 from entity_mech.provenance import file_digest, value_digest
 
@@ -36,6 +37,7 @@ with job(snakemake):
         pairs,
         partial,
     )
+    warn(empty_groups(decoder.name, [f"group {one.letter}" for one in found.circuit.groups if not one.heads]))
     write_circuit(
         snakemake.output.circuit, found.circuit, threshold=options["threshold"], keep=kept, provenance=provenance
     )

@@ -17,6 +17,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from entity_mech.reporting.study import Group, Study
 from entity_mech.reporting.style import FAINT, INK, SMALL, TEXT_WIDTH, TINY, Drawing, points, styled
+from entity_mech.reporting.tables import HALF
 from entity_mech.task.roles import OBJECT, own_name
 
 Words = Sequence[tuple[str | None, str]]
@@ -57,13 +58,24 @@ class Plan:
         return BOTTOM + self.n_layers * self.pitch
 
 
-def circuit_of_tables(study: Study, circuits: pd.DataFrame, scores: pd.DataFrame) -> Drawing:
-    """The circuit of the one model that these rows of the run's tables are about (scores: of all its heads)."""
+def circuit_of_tables(
+    study: Study, circuits: pd.DataFrame, scores: pd.DataFrame, stability: pd.DataFrame | None = None
+) -> Drawing:
+    """The circuit of the one model that these rows of the run's tables are about (scores: of all its heads).
+
+    stability: how often each head is kept over resampled scenes (kept_frequency), where that was measured.
+    """
+    if stability is not None:
+        keys = ["search", "layer", "head"]
+        circuits = circuits.merge(stability[[*keys, "kept_frequency"]], on=keys, how="left")
     return circuit_diagram(study, str(scores["model"].iloc[0]), circuits, int(scores["layer"].max()) + 1)
 
 
 def circuit_diagram(study: Study, model: str, circuit: pd.DataFrame, n_layers: int) -> Drawing:
-    """The circuit of one model. circuit: kept and pruned heads; n_layers: layers of the model."""
+    """The circuit of one model. circuit: kept and pruned heads; n_layers: layers of the model.
+
+    With a column kept_frequency, heads that are kept in fewer than half of the resamples of scenes are hollow.
+    """
     words = study.task.example
     with styled(study):
         plan = _plan(study, circuit, n_layers, words)
@@ -185,11 +197,12 @@ def _lane(axes: Axes, study: Study, plan: Plan, lane: Lane, heads: pd.DataFrame)
 
 def _chip(axes: Axes, lane: Lane, x: float, y: float, head: object, color: object) -> None:
     kept = bool(head.kept)  # type: ignore[attr-defined]
-    style: dict[str, Any] = {"fc": color, "ec": color} if kept else {"fc": "white", "ec": "#AAAAAA"}
+    hollow = kept and getattr(head, "kept_frequency", 1.0) < HALF
+    style: dict[str, Any] = {"fc": "white" if hollow else color, "ec": color, "lw": 0.9 if hollow else 0.5}
+    if not kept:
+        style = {"fc": "white", "ec": "#AAAAAA", "lw": 0.5}
     corner = (x - lane.chip / 2 + 0.01, y - CHIP_HEIGHT / 2 + 0.01)
-    box = FancyBboxPatch(
-        corner, lane.chip - 0.02, CHIP_HEIGHT - 0.02, boxstyle="round,pad=0.005", lw=0.5, zorder=3, **style
-    )
+    box = FancyBboxPatch(corner, lane.chip - 0.02, CHIP_HEIGHT - 0.02, boxstyle="round,pad=0.005", zorder=3, **style)
     axes.add_patch(box)
     text = f"{head.layer}.{head.head}" if lane.chip > 0.24 else f"{head.head}"  # type: ignore[attr-defined]
     fits = lane.chip * 72 / (0.66 * max(2, len(text)))
@@ -197,7 +210,7 @@ def _chip(axes: Axes, lane: Lane, x: float, y: float, head: object, color: objec
     if size >= 3:
         axes.text(
             x, y - 0.004, text, ha="center", va="center_baseline", fontsize=size, zorder=4,
-            color="white" if kept else FAINT,
+            color=color if hollow else "white" if kept else FAINT,
         )  # fmt: skip
 
 
@@ -266,9 +279,11 @@ def _flow(axes: Axes, study: Study, plan: Plan, arcs: list[tuple[Lane, Lane, str
 def _legend(axes: Axes, plan: Plan, label: str, circuit: pd.DataFrame, height: float) -> None:
     axes.text(LEFT - 0.06, height - 0.15, label, fontsize=points(1.0), fontweight="bold", va="center")
     x = LEFT
-    for kept, text in ((True, "kept"), (False, "pruned away")):
-        style: dict[str, Any] = {"fc": FAINT, "ec": FAINT} if kept else {"fc": "white", "ec": "#AAAAAA"}
-        axes.add_patch(Rectangle((x, 0.1), 0.16, 0.09, lw=0.6, **style))
+    signs = [("kept", FAINT, FAINT, 0.6), ("pruned away", "white", "#AAAAAA", 0.6)]
+    if "kept_frequency" in circuit:
+        signs.insert(1, ("kept on few scenes", "white", FAINT, 0.9))
+    for text, face, edge, lw in signs:
+        axes.add_patch(Rectangle((x, 0.1), 0.16, 0.09, lw=lw, fc=face, ec=edge))
         axes.text(x + 0.22, 0.145, text, va="center", fontsize=points(TINY), color=FAINT)
         x += 0.22 + 0.065 * len(text) + 0.2
     numbers = "layer.head" if plan.lanes[0].chip > 0.24 else "head"

@@ -46,10 +46,13 @@ class Estimate(NamedTuple):
         """A difference with its sign: `+21 points [+17, +25]`."""
         return _points(self, "+")
 
-    def size(self) -> str:
-        """A difference without its sign, for a sentence that says which is larger: `21 points [17, 25]`."""
+    def size(self, unit: str = "") -> str:
+        """A difference without its sign, for a sentence that says which is larger: `21 points [17, 25]`.
+
+        unit: `%` in place of points.
+        """
         turned = Estimate(-self.value, -self.high, -self.low) if self.value < 0 else self
-        return _points(turned, "")
+        return _points(turned, "", unit)
 
 
 UNKNOWN = Estimate(np.nan)
@@ -60,14 +63,17 @@ def percent(share: float) -> str:
     return UNDEFINED if np.isnan(share) else f"{_rounded(100 * share, 0, '')}%"
 
 
-def _points(difference: Estimate, sign: str) -> str:
+def _points(difference: Estimate, sign: str, unit: str = "") -> str:
     if np.isnan(difference.value):
         return UNDEFINED
     numbers = [100 * number for number in difference if not np.isnan(number)]
     digits = 1 if any(0 < abs(number) < 1 for number in numbers) else 0
     value, *ends = (_rounded(number, digits, sign) for number in numbers)
-    unit = "point" if value.lstrip("+-") == "1" else "points"
-    return f"{value} {unit}" + (f" [{', '.join(ends)}]" if difference.known else "")
+    if unit:
+        value, ends = f"{value}{unit}", [f"{end}{unit}" for end in ends]
+    else:
+        value += " point" if value.lstrip("+-") == "1" else " points"
+    return value + (f" [{', '.join(ends)}]" if difference.known else "")
 
 
 def _rounded(number: float, digits: int, sign: str) -> str:

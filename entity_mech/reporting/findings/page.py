@@ -1,7 +1,7 @@
 """The findings of a run, made from its tables (method, section 10): short answers, and the page findings.md.
 
-Nothing here is typed by hand: each sentence is put together from numbers and their intervals, and says "not shown"
-where the interval says so.
+Nothing here is typed by hand: each sentence is put together from numbers and their intervals, and says "not shown" or
+"cannot tell" where they do not answer.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from entity_mech.reporting.findings.circuit import circuit_findings, own_circuit_findings
 from entity_mech.reporting.findings.estimate import percent
 from entity_mech.reporting.findings.finding import (
+    CANNOT_TELL,
+    CARRIES_NONE,
     EMPTY,
     GAIN,
     IMPROVED,
@@ -26,8 +27,12 @@ from entity_mech.reporting.findings.finding import (
     Finding,
 )
 from entity_mech.reporting.findings.gain import accuracy_finding, gain_findings
-from entity_mech.reporting.findings.groups import function_findings
-from entity_mech.reporting.findings.improvement import improvement_findings
+from entity_mech.reporting.findings.improved import improvement_findings
+from entity_mech.reporting.findings.limits import Limits
+from entity_mech.reporting.findings.own_circuit import caution, overlap_findings, own_circuit_findings
+from entity_mech.reporting.findings.rules import rules, tests_of
+from entity_mech.reporting.findings.same_circuit import same_circuit_findings
+from entity_mech.reporting.findings.same_functions import function_findings
 from entity_mech.reporting.published import REFERENCE
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.tables import UNION, WHOLE, Tables
@@ -44,37 +49,39 @@ SHORT_QUESTIONS = {
     SAME_FUNCTIONS: "same functions?",
     IMPROVED: "improved (accuracy in the base)",
 }
-RULES = """\
-Every sentence is made from the tables by these rules. Brackets hold 95% intervals over scenes.
-
-- A difference is shown when its interval leaves out 0. Where the tables hold two numbers prompt by prompt, their
-  difference is taken over the same prompts; elsewhere its interval is put together from the two intervals (MOVER),
-  which makes it too wide rather than too narrow.
-- Same circuit: yes, when the base's circuit recovers more of the model's accuracy than every random circuit of its
-  size and is not shown to be behind the model's own; in part, when it is behind; otherwise not shown.
-- A group carries the object, the label or the position when patching it moves the answer there more often than
-  patching nothing, and more often than the upper end of the second highest interval. Groups do the same when they
-  carry the same in both models.
-- A group is improved when patching its outputs into the base makes the base more accurate than by itself and than
-  with any draw of as many random heads. Its share is that rise over the model's whole gain; the shares of all groups
-  need not add up to 100%.
-"""
 
 
-def find(study: Study, tables: Tables) -> list[Finding]:
-    """All findings of a run: numbers of the base and of other models that stand alone, then the fine-tuned models'.
+def find(study: Study, tables: Tables, limits: Limits) -> list[Finding]:
+    """All findings of a run, question by question: what stands alone for every model, then the headline answers.
 
-    tables: behaviour and faithfulness; optional: answers, dcm, cmap, overlap, patched_heads (see the modules of the
-    four questions). A stage that is not there is said to be left out.
+    tables: behaviour, answers, circuits, faithfulness and circuit_answers; optional: role_map, stability, dcm with
+    dcm_answers, cmap, overlap, patched_heads with patched_answers (see the modules of the four questions). A stage
+    that is not there is said to be left out.
     """
-    found = []
+    others = [model for model in study.models if model not in study.fine_tuned]
+    found = [accuracy_finding(study, tables, limits, model) for model in others]
+    found += gain_findings(study, tables, limits)
+    same_circuit = same_circuit_findings(study, tables, limits)
     for model in study.models:
-        if model not in study.fine_tuned:
-            found += [accuracy_finding(study, tables, model), *own_circuit_findings(study, tables, model)]
-    for findings in (gain_findings, circuit_findings, function_findings, improvement_findings):
-        for model in study.fine_tuned:
-            found += findings(study, tables, model)
+        found += own_circuit_findings(study, tables, limits, model)
+        if model in same_circuit:
+            found += [same_circuit[model], *overlap_findings(study, tables, model)]
+    for question, headlines in (
+        (SAME_FUNCTIONS, function_findings(study, tables, limits)),
+        (IMPROVED, improvement_findings(study, tables, limits)),
+    ):
+        for model, those in headlines.items():
+            if not all(one.answer == LEFT_OUT for one in those):
+                found += _caution(study, tables, limits, question, model)
+            found += those
     return found
+
+
+def _caution(study: Study, tables: Tables, limits: Limits, question: str, model: str) -> list[Finding]:
+    """What to bear in mind where the groups of a circuit that carries nothing are spoken of."""
+    about = (study.base, model) if question == SAME_FUNCTIONS else (model,)
+    text = " ".join(filter(None, (caution(study, tables, limits, one) for one in about)))
+    return [Finding(question, model, "caution", text, source="faithfulness")] if text else []
 
 
 def verdict(study: Study, findings: Sequence[Finding], question: str, model: str) -> str:
@@ -87,16 +94,16 @@ def verdict(study: Study, findings: Sequence[Finding], question: str, model: str
     if question == SAME_CIRCUIT:
         one = next(one for one in own if one.about == "base circuit")
         return one.answer if np.isnan(one.number.value) else f"{one.answer}: {one.number}"
-    if question == SAME_FUNCTIONS:
-        return _same_functions(study, own)
-    return _improved(study, own)
+    caution = any(one.about == "caution" for one in own)
+    short = _same_functions(study, own) if question == SAME_FUNCTIONS else _improved(study, own)
+    return f"{short} (of a circuit that carries nothing)" if caution else short
 
 
 def _same_functions(study: Study, own: Sequence[Finding]) -> str:
     groups = {one.about: one.answer for one in own if one.about in study.letters}
     if not groups:
         return LEFT_OUT
-    words = {YES: "same", NO: "other", NOT_SHOWN: NOT_SHOWN, EMPTY: "no heads"}
+    words = {YES: "same", NO: "other", CANNOT_TELL: CANNOT_TELL, CARRIES_NONE: CARRIES_NONE, EMPTY: EMPTY}
     by_word: dict[str, list[str]] = {}
     for letter, answer in groups.items():
         by_word.setdefault(words[answer], []).append(letter)
@@ -130,6 +137,11 @@ def left_out(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(one.sentence for one in findings if one.answer == LEFT_OUT))
 
 
+def rules_of(study: Study, findings: Sequence[Finding], limits: Limits) -> list[str]:
+    """How these findings were decided."""
+    return rules(limits, tests_of(findings), study.task.chance)
+
+
 def _about(study: Study) -> str:
     tuned = ", ".join(study.label(model) for model in study.fine_tuned) or "none"
     others = [study.label(model) for model in study.but_base if model not in study.fine_tuned]
@@ -137,7 +149,7 @@ def _about(study: Study) -> str:
     return f"Base: {study.label(study.base)}. Fine-tuned from it: {tuned}.{more}"
 
 
-def findings_markdown(study: Study, findings: Sequence[Finding], run: str) -> str:
+def findings_markdown(study: Study, findings: Sequence[Finding], run: str, limits: Limits) -> str:
     """The page findings.md."""
     lines = [f"# Findings of the run {run}", "", _about(study), ""]
     short = summary_table(study, findings)
@@ -160,5 +172,5 @@ def findings_markdown(study: Study, findings: Sequence[Finding], run: str) -> st
         lines += ["## Left out", "", *(f"- {text}" for text in missing), ""]
     if any(not np.isnan(one.published) for one in findings):
         lines += [f"Published values: {REFERENCE}, arXiv 2402.14811; differences are ours minus theirs.", ""]
-    lines += ["## How this was decided", "", RULES]
+    lines += ["## How this was decided", "", *(f"- {rule}" for rule in rules_of(study, findings, limits)), ""]
     return "\n".join(lines)

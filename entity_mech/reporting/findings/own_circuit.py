@@ -1,0 +1,181 @@
+"""What a model's own circuit is worth: how much it carries, what it lacks, how much rests on the scenes.
+
+Tables: `faithfulness`, `circuits`; where they are there `role_map`, `overlap` and `stability`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from entity_mech.methods.sense import at_chance, empty_groups, low_ceiling, missing_searches, no_better_than_random
+from entity_mech.reporting.findings.estimate import Estimate, estimate, percent
+from entity_mech.reporting.findings.finding import LEFT_OUT, SAME_CIRCUIT, Finding
+from entity_mech.reporting.findings.limits import Limits
+from entity_mech.reporting.published import published
+from entity_mech.reporting.study import Study
+from entity_mech.reporting.tables import HALF, Tables, faithfulness_table, first, is_true
+from entity_mech.task.roles import own_name
+
+
+def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: str) -> list[Finding]:
+    """All about one model's circuit, in the order of the stages; numbers and warnings that answer nothing alone."""
+    found = [
+        role_map_finding(study, tables, limits, model),
+        empty_groups_finding(study, tables, model),
+        faithfulness_finding(study, tables, limits, model),
+        *worth_findings(study, tables, limits, model),
+        stability_finding(study, tables, model),
+    ]
+    return [one for one in found if one is not None]
+
+
+def role_map_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
+    """At which tokens a model needs its heads, and what all heads at the chain's tokens reach."""
+    table = tables.get("role_map")
+    if table is None or model not in set(table["model"]):
+        return None
+    table, name = table[table["model"] == model], study.label(model)
+    chain = list(dict.fromkeys(own_name(group.token) for group in study.groups))
+    inside = table[(table["kind"] == "needed") & table["tokens"].isin(chain)]
+    falls = [f"`{row['tokens']}` {_drop(row).points()}" for _, row in inside.iterrows()]
+    said = [f"Without all heads at one token of the chain, the accuracy of {name} changes: {', '.join(falls)}."]
+    missing = missing_searches(name, table, chain, limits.alpha)
+    said.append(missing or f"No token outside the chain is shown to be needed in {name}.")
+    return Finding(SAME_CIRCUIT, model, "role map", " ".join(said), source="role_map")
+
+
+def _drop(row: pd.Series) -> Estimate:
+    return Estimate(-float(row["drop"]), -float(row["drop_high"]), -float(row["drop_low"]))
+
+
+def empty_groups_finding(study: Study, tables: Tables, model: str) -> Finding | None:
+    """Which groups of a circuit have no heads; None where all have some."""
+    table = tables.get("circuits")
+    if table is None:
+        return None
+    kept = set(table[(table["model"] == model) & is_true(table["kept"])]["letter"])
+    empty = [f"group {group.letter} ({group.words})" for group in study.by_letter if group.letter not in kept]
+    text = empty_groups(study.label(model), empty)
+    return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
+
+
+def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
+    """How much of its own model's accuracy a circuit recovers; None where that was not measured.
+
+    Beside it recall (the share of the model's right answers that it keeps), agreement (the share of prompts where
+    both give the same token), the ceiling (all heads at the circuit's tokens) and random circuits of its size.
+    """
+    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    if row is None:
+        return None
+    name = study.label(model)
+    share, recall, agreement = (
+        estimate(row, what, f"{what}_low", f"{what}_high") for what in ("faithfulness", "recall", "agreement")
+    )
+    circuit = f"the circuit of {name} ({heads_in_words(int(row['heads']))})"
+    if np.isnan(share.value):
+        sentence = f"{name} answers no query correctly, so {circuit} has no accuracy to recover."
+    else:
+        sentence = (
+            f"On its own, {circuit} recovers {share} of the model's accuracy. It keeps {recall} of the model's "
+        )
+        sentence += f"right answers and gives the model's own answer, right or wrong, to {agreement} of the prompts."
+        if share.value > limits.above_model:
+            sentence += f" It rises above its model: of the model's right answers it keeps {percent(recall.value)}, "
+            sentence += "and the others are its own, so its accuracy says little about how the model works."
+        beside = []
+        if pd.notna(row["ceiling_faithfulness"]):
+            beside.append(f"All heads at the same tokens recover {percent(row['ceiling_faithfulness'])}")
+        if row["random_draws"]:
+            below, draws = int(row["random_below"]), int(row["random_draws"])
+            random = percent(row["random_faithfulness"])
+            beside.append(f"random circuits of its size {random} on average ({below} of {draws} recover less)")
+        sentence += f" {'; '.join(beside)}." if beside else ""
+    known = float(row["published_faithfulness"])
+    return Finding(SAME_CIRCUIT, model, "own circuit", sentence, "", share, known, "faithfulness")
+
+
+def worth_findings(study: Study, tables: Tables, limits: Limits, model: str) -> list[Finding]:
+    """Warnings about a model's own circuit: no better than a guess or than random ones, tokens that carry too little."""
+    text = worth_of(study, tables, limits, model)
+    return [Finding(SAME_CIRCUIT, model, "own circuit's worth", text, source="faithfulness")] if text else []
+
+
+def worth_of(study: Study, tables: Tables, limits: Limits, model: str) -> str:
+    """These warnings in one text; empty where all is well or nothing was measured."""
+    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    if row is None:
+        return ""
+    said = [carries_nothing(study, row, limits, model)]
+    if not np.isnan(row["ceiling_faithfulness"]):
+        text = low_ceiling(study.label(model), study.label(model), row["ceiling_faithfulness"], limits.low_ceiling)
+        if text and "role_map" not in tables:
+            text += " The role map, which this run left out, says where."
+        said.append(text)
+    return " ".join(filter(None, said))
+
+
+def carries_nothing(study: Study, row: pd.Series, limits: Limits, model: str) -> str:
+    """Why a model's circuit carries nothing; empty where it carries something. row: of `faithfulness_table`."""
+    name = study.label(model)
+    found = at_chance(name, name, row["accuracy_low"], study.task.chance)
+    if row["random_draws"]:
+        below, draws = int(row["random_below"]), int(row["random_draws"])
+        found = " ".join(filter(None, [found, no_better_than_random(name, name, below, draws, limits.values())]))
+    return found
+
+
+def caution(study: Study, tables: Tables, limits: Limits, model: str) -> str:
+    """What to bear in mind wherever groups of a model's circuit are spoken of; empty where it carries something."""
+    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    if row is None or not carries_nothing(study, row, limits, model):
+        return ""
+    return (
+        f"The circuit of {study.label(model)} carries nothing that is shown (see above), so what its groups do when "
+        f"they are patched is not shown to have a part in how the model answers."
+    )
+
+
+def overlap_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
+    """How many of the base circuit's heads are in a fine-tuned model's circuit, group by group; counts alone."""
+    table = tables.get("overlap")
+    if table is None:
+        text = "Overlap of the circuits was left out of this run."
+        return [Finding(SAME_CIRCUIT, model, "overlap", text, LEFT_OUT)]
+    known, parts = published("overlap"), []
+    for group in study.by_letter:
+        row = first(table, circuit_1=study.base, circuit_2=model, letter=group.letter)
+        if row is None:
+            continue
+        there = first(known, circuit_1=study.base, circuit_2=model, letter=group.letter)
+        beside = f", published {int(there['shared'])} of {int(there['heads_1'])}" if there is not None else ""
+        chance = f"by chance {float(row['chance_shared']):.1f}"
+        parts.append(f"{group.letter} {int(row['shared'])} of {int(row['heads_1'])} ({chance}{beside})")
+    if not parts:
+        return []
+    both = f"Heads of {study.label(study.base)}'s circuit that are also in {study.label(model)}'s"
+    return [Finding(SAME_CIRCUIT, model, "overlap", f"{both}: {'; '.join(parts)}.", source="overlap")]
+
+
+def stability_finding(study: Study, tables: Tables, model: str) -> Finding | None:
+    """How many heads of a circuit would be kept on other scenes too; None where that was not measured."""
+    table = tables.get("stability")
+    if table is None or model not in set(table["model"]):
+        return None
+    kept = table[(table["model"] == model) & is_true(table["kept"])]
+    weak = kept[kept["kept_frequency"] < HALF].sort_values(["letter", "layer", "head"])
+    total = heads_in_words(len(kept))
+    if weak.empty:
+        text = f"All of the {total} of {study.label(model)}'s circuit are kept in at least half of the resamples of "
+        text += "scenes."
+    else:
+        named = ", ".join(f"{row['letter']} {row['layer']}.{row['head']}" for _, row in weak.iterrows())
+        text = f"Of the {total} of {study.label(model)}'s circuit, {len(weak)} {'is' if len(weak) == 1 else 'are'} "
+        text += f"kept in fewer than half of the resamples of scenes (hollow in the diagram): {named}."
+    return Finding(SAME_CIRCUIT, model, "stability", text, source="stability")
+
+
+def heads_in_words(count: int) -> str:
+    """`1 head`, `2 heads`."""
+    return f"{count} head{'' if count == 1 else 's'}"

@@ -1,0 +1,52 @@
+"""The rules by which the pages answer, with the config's numbers in them (method, section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from entity_mech.reporting.findings.estimate import Estimate, percent
+from entity_mech.reporting.findings.finding import GAIN, IMPROVED, SAME_CIRCUIT, SAME_FUNCTIONS, Finding
+from entity_mech.reporting.findings.limits import Limits
+
+NAMES = {GAIN: "gain", SAME_CIRCUIT: "same circuit", SAME_FUNCTIONS: "same functions", IMPROVED: "improved"}
+
+
+def tests_of(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many headline answers of each question were tested."""
+    return {question: sum(one.question == question and not np.isnan(one.p) for one in findings) for question in NAMES}
+
+
+def rules(limits: Limits, tests: Mapping[str, int], chance: float) -> list[str]:
+    """One text a rule. tests: `tests_of` the findings; chance: accuracy of a guess."""
+    level, margin, effect = f"{1 - limits.alpha:.0%}", percent(limits.margin), Estimate(limits.smallest_effect).size()
+    share, counts = percent(limits.random_share), ", ".join(f"{NAMES[name]} {count}" for name, count in tests.items())
+    return [
+        "Brackets hold 95% intervals over scenes. Where two numbers come from the same prompts, their difference is "
+        "taken prompt by prompt; elsewhere its interval is put together from the two (MOVER), which makes it too wide "
+        "rather than too narrow. A difference is shown when its interval leaves out 0.",
+        f"Intervals are not corrected for their number. Headline answers are: {sum(tests.values())} were tested "
+        f"({counts}), and within each question Holm's correction keeps the chance of any wrong answer that an effect "
+        f"is there at {percent(limits.alpha)} (level {level}).",
+        f"Same circuit. The base's circuit is compared with the model's own on the same prompts: how far it is behind, "
+        f"as a share of the model's accuracy. Yes: less than {margin}, with the whole interval; and it beats {share} "
+        f"of random circuits of its size (binomial test), is more accurate than a guess ({percent(chance)}), and "
+        f"carries at least {percent(limits.ceiling_share)} of what all heads at its tokens carry. In part: it beats "
+        f"random ones, but is behind by more than {margin}, with the whole interval. No: it is not shown to beat "
+        f"random ones. Cannot tell: anything else.",
+        f"Same functions. A group carries the object, the label or the position when patching its chosen heads moves "
+        f"the answer there at least {effect} more often than patching nothing, with the whole interval, on test pairs "
+        f"on which nothing was chosen; it does not when the whole interval lies below. It may carry more than one. "
+        f"Groups do the same when both carry the same; they do other things when one carries what the other does not. "
+        f"Cannot tell: anything else.",
+        "Improved. A group is improved when patching its outputs into the base makes the base more accurate than by "
+        "itself, over the same prompts, and more than every draw of as many random heads outside both circuits. Its "
+        "share is that rise over the model's whole gain, with the uncertainty of both; the shares of all groups need "
+        "not add up to 100%.",
+        f"Warnings stand beside models that answer less than {percent(limits.low_accuracy)}, circuits that are no "
+        f"better than a guess or than random ones, chains whose tokens carry less than {percent(limits.low_ceiling)} "
+        f"of the model's accuracy, and empty groups. A circuit above {percent(limits.above_model)} of its model's "
+        f"accuracy is said to rise above it. Tokens that a model needs are those without whose heads its accuracy "
+        f"falls (Holm over tokens).",
+    ]
