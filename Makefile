@@ -7,6 +7,7 @@
 # make cluster        a study on a SLURM cluster: make cluster CONFIG=config/paper.yaml; see docs/clusters.md
 # make docs           the default study, its figures and findings copied into docs/
 # make demo-models    train the shipped models again
+# make planted        models whose circuit is known, the workflow on each, and docs/planted.md from what it found
 # make bench          the engine against the literal method; ARGS=--publish writes the tables of docs/performance.md
 # make clean          remove results and caches
 #
@@ -23,7 +24,7 @@ PLUGIN := .venv/slurm
 # The target stands first: Snakemake takes what follows --configfile for more config files.
 SNAKEMAKE := $(BIN)/snakemake $(TARGET) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: run status test lint slurm-test faults cluster docs demo-models bench clean environment
+.PHONY: run status test lint slurm-test faults cluster docs demo-models bench planted clean environment
 
 run: $(READY)
 	$(SNAKEMAKE)
@@ -66,6 +67,13 @@ demo-models: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks $(ARGS)
+
+planted: $(READY)
+	$(BIN)/python -m entity_mech.models.planted --out resources/planted
+	for study in planted planted_hard; do \
+		$(BIN)/snakemake --cores $(CORES) --configfile config/$$study.yaml $(ARGS) || exit 1; \
+	done
+	$(BIN)/python -m entity_mech.reporting.planted results/planted results/planted_hard --page docs/planted.md
 
 clean:
 	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -27,6 +27,7 @@ from entity_mech.config.sections import (
     Pruning,
     Receiver,
     Search,
+    Stability,
     TaskKeys,
 )
 from entity_mech.models.sources import ModelSource, build_sources
@@ -97,6 +98,7 @@ class Config(Section):
     )
     path_patching: PathPatching = key(PathPatching, "How heads are scored.")
     pruning: Pruning = key(Pruning, "How a circuit is pruned.")
+    stability: Stability = key(Stability, "How often other scenes would give the same heads.")
     faithfulness: Faithfulness = key(Faithfulness, "How circuits are compared with the whole model.")
     dcm: Dcm = key(Dcm, "What each group carries.")
     cmap: Cmap = key(Cmap, "What fine-tuning improved.")

@@ -235,6 +235,14 @@ class Pruning(Section):
     shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
 
 
+class Stability(Section):
+    """How much a circuit hangs on the scenes it was found on."""
+
+    resamples: int = key(
+        200, "Times that scenes are drawn anew to choose and prune heads again.", unit="resamples", ge=1
+    )
+
+
 class Faithfulness(Section):
     """Every circuit on every model."""
 

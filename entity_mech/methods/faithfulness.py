@@ -59,8 +59,11 @@ def measures(
     right, agrees: whether the circuit gives the correct object, and what the model gives. whole: whether the model is
     right. Faithfulness is the circuit's accuracy over the model's: right answers that the model does not give count
     in it. Recall is the share of the model's right answers that the circuit gives too; agreement is the share of
-    prompts where both give the same token, right or wrong.
+    prompts where both give the same token, right or wrong. The model itself (right is whole) has 1 by definition.
     """
+    if right is whole:
+        share = 1.0 if whole.any() else np.nan
+        return [*mean_interval(right, scene), *(share,) * 6, *(1.0,) * 3]
     found: list[Interval] = [
         mean_interval(right, scene),
         ratio_interval(right, whole, scene),

@@ -127,6 +127,12 @@ def ranking(table: pd.DataFrame) -> list[int]:
     return below.sort_values(["score", "layer", "head"]).index.tolist()
 
 
+def scored_rows(path: str | Path) -> np.ndarray:
+    """Places of the prompts that a file of effects is about, int [prompt]."""
+    with open_store(path, {}) as file:
+        return np.asarray(file["rows"][()])
+
+
 def joined_table(
     search: PathSearch, files: Sequence[str | Path], expected: Mapping[str, str], n_layers: int, n_heads: int
 ) -> pd.DataFrame:

@@ -5,9 +5,10 @@ removed beside it, because heads that do the same work hide each other: K are th
 removal hurt most, that is those with the largest F(C - u) - F(C - {u, v}).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from entity_mech.task.tokens import TokenizedPrompts
 Pair = tuple[str, HeadIndex, HeadIndex]  # (group, u, v), both in the group; u == v removes one head
 Removal = tuple[str, tuple[HeadIndex, ...]]  # heads removed from one group of the circuit
 Accuracy = Callable[[Sequence[Removal]], np.ndarray]  # F of the circuit without each removal
+Answers = Callable[[Sequence[Removal]], np.ndarray]  # which prompts it answers correctly, bool [removal, prompt]
 PIECE = 256  # pairs between two writes of the partial file; circuits run together share work
 SAME = 1e-7  # accuracies closer than this are equal: they are shares of prompts, read from text perhaps
 
@@ -36,32 +38,45 @@ class PruningOptions:
     knockout_fraction: float = 0.3
 
 
+class Judged(NamedTuple):
+    """Which prompts C - K and C - K - v answer correctly, bool [head, prompt]; heads as in the table of heads."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
 @dataclass(frozen=True)
 class Pruned:
-    """The pruned circuit, its table of pairs and its table of heads."""
+    """The pruned circuit, its table of pairs, its table of heads, and the answers that this one rests on."""
 
     circuit: Circuit
     pairs: pd.DataFrame
     significance: pd.DataFrame
+    judged: Judged
 
 
-def removal_accuracy(
+def removal_answers(
     decoder: Decoder, prompts: TokenizedPrompts, means: Tensor, circuit: Circuit, label: str = "pruning"
-) -> Accuracy:
-    """A function that gives F of the circuit without some heads, for many removals at once."""
+) -> Answers:
+    """A function that gives the circuit's right answers without some heads, for many removals at once."""
     shape = decoder.shape
     whole = circuit.to_mask(circuit.roles, shape.n_layers, shape.n_heads)
     role = {group.name: circuit.roles.index(group.role) for group in circuit.groups}
 
-    def accuracy(removals: Sequence[Removal]) -> np.ndarray:
+    def answers(removals: Sequence[Removal]) -> np.ndarray:
         masks = np.repeat(whole[None], len(removals), 0)
         for mask, (group, heads) in zip(masks, removals, strict=True):
             for layer, head in heads:
                 mask[role[group], layer, head] = False
-        correct = circuit_correct(decoder, prompts, means, circuit.roles, masks, label=label)
-        return np.asarray(correct.mean(1))
+        return circuit_correct(decoder, prompts, means, circuit.roles, masks, label=label)
 
-    return accuracy
+    return answers
+
+
+def removal_accuracy(decoder: Decoder, prompts: TokenizedPrompts, means: Tensor, circuit: Circuit) -> Accuracy:
+    """A function that gives F of the circuit without some heads, for many removals at once."""
+    answers = removal_answers(decoder, prompts, means, circuit)
+    return lambda removals: np.asarray(answers(removals).mean(1))
 
 
 def circuit_accuracy(
@@ -211,9 +226,13 @@ def _verdict(
 ) -> tuple[object, ...]:
     undefined = before == 0 and after == 0
     score = np.nan if undefined else np.inf if after == 0 else before / after - 1
-    kept = undefined or score >= options.threshold - SAME
     names = " ".join(f"{layer}.{index}" for layer, index in out)
-    return group.name, *head, before, after, score, bool(kept), undefined, names
+    return group.name, *head, before, after, score, is_kept(before, after, options), undefined, names
+
+
+def is_kept(before: float, after: float, options: PruningOptions) -> bool:
+    """Whether a head stays, from F(C - K) and F(C - K - v)."""
+    return bool(after == 0 or before / after - 1 >= options.threshold - SAME)
 
 
 def keep_significant(circuit: Circuit, significance: pd.DataFrame) -> Circuit:
@@ -241,8 +260,28 @@ def prune_circuit(
     means: mean head outputs [pos, layer, head, d_head]. pairs: its table of pairs when it is known already
     (from shards); computed otherwise. partial: what a killed job did of it.
     """
-    accuracy = removal_accuracy(decoder, prompts, means, circuit)
+    answers = removal_answers(decoder, prompts, means, circuit)
+    seen: dict[Removal, np.ndarray] = {}
+
+    def accuracy(removals: Sequence[Removal]) -> np.ndarray:
+        found = answers(removals)
+        seen.update(zip(removals, found, strict=True))
+        return np.asarray(found.mean(1))
+
     if pairs is None:
-        pairs = pair_table(all_pairs(circuit), accuracy, partial)
+        pairs = pair_table(all_pairs(circuit), lambda removals: np.asarray(answers(removals).mean(1)), partial)
     significance = significance_table(circuit, pairs, accuracy, options)
-    return Pruned(keep_significant(circuit, significance), pairs, significance)
+    judged = judged_answers(significance, seen, len(prompts))
+    return Pruned(keep_significant(circuit, significance), pairs, significance, judged)
+
+
+def judged_answers(significance: pd.DataFrame, seen: Mapping[Removal, np.ndarray], n_prompts: int) -> Judged:
+    """The answers that a table of heads rests on; seen: of all removals that were run, bool [prompt]."""
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    columns = (significance[name] for name in ("group", "layer", "head", "knocked_out"))
+    for group, layer, head, names in zip(*columns, strict=True):
+        pairs = (name.split(".") for name in str(names).split())
+        out = [(int(la), int(h)) for la, h in pairs]
+        found.append((seen[group, tuple(out)], seen[group, (*out, (layer, head))]))
+    both = np.array(found, dtype=bool).reshape(len(found), 2, n_prompts)
+    return Judged(both[:, 0], both[:, 1])

@@ -98,6 +98,13 @@ CIRCUIT = (
         ),
     ),
     Stage(
+        "stability",
+        "How often would other scenes give the same heads?",
+        jobs={"resample_scenes": Job("tables", 2000, 15)},
+        tables={"stability": "models/{model}/stability.csv"},
+        found_in=("stability",),
+    ),
+    Stage(
         "faithfulness",
         "Does a circuit carry the model's accuracy, also in the other models?",
         jobs={"measure_faithfulness": Job("model", 3000, 5, copies=3, minutes_per_gb=8)},

@@ -197,6 +197,23 @@ def test_removals_equal_hooked_runs(small):
     np.testing.assert_allclose(removal_accuracy(decoder, prompts, means, circuit)(removals), expected)
 
 
+def test_the_answers_that_heads_are_judged_by(small):
+    decoder, prompts, means, circuit, whole, literal = small
+    found = prune_circuit(decoder, prompts, means, circuit, PruningOptions())
+    table = found.significance
+    np.testing.assert_allclose(found.judged.before.mean(1), table["accuracy_without_K"])
+    np.testing.assert_allclose(found.judged.after.mean(1), table["accuracy_without_K_and_head"])
+    assert (found.judged.before != found.judged.after).any()
+    for row, *answers in zip(table.itertuples(), *found.judged, strict=True):
+        mask, role = whole.copy(), 0 if row.group == "g" else 1
+        for name in row.knocked_out.split():
+            layer, head = map(int, name.split("."))
+            mask[role, layer, head] = False
+        np.testing.assert_array_equal(answers[0], literal(mask) == prompts.answer)
+        mask[role, row.layer, row.head] = False
+        np.testing.assert_array_equal(answers[1], literal(mask) == prompts.answer)
+
+
 def test_shards_of_pairs_give_the_same_circuit(small):
     decoder, prompts, means, circuit, *_ = small
     whole = prune_circuit(decoder, prompts, means, circuit, PruningOptions())

@@ -9,6 +9,7 @@ from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
 from entity_mech.methods.sense import empty_groups
+from entity_mech.methods.stability import write_judged
 from entity_mech.provenance import file_digest, value_digest
 
 with job(snakemake):
@@ -42,4 +43,5 @@ with job(snakemake):
     )
     write_table(snakemake.output.pairs, found.pairs)
     write_table(snakemake.output.significance, found.significance)
+    write_judged(snakemake.output.judged, provenance, prompts.scene, found.judged)
     partial.remove()
