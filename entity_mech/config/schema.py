@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from entity_mech.config.keys import NAME, Section, key
+from entity_mech.config.pages import Figures, Findings
 from entity_mech.config.sections import (
     Attention,
     Cmap,
@@ -17,8 +18,6 @@ from entity_mech.config.sections import (
     Compute,
     Dcm,
     Faithfulness,
-    Figures,
-    Findings,
     Model,
     Patching,
     PathPatching,

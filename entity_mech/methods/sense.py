@@ -21,12 +21,16 @@ def weak_model(name: str, accuracy: float, least: float) -> str:
     return f"{name} answers less than {least:.0%} correctly: a circuit says little about how it tracks entities."
 
 
+def _circuit(circuit: str, model: str) -> str:
+    return "its own circuit" if circuit == model else f"the circuit of {circuit}"
+
+
 def at_chance(circuit: str, model: str, low: float, chance: float) -> str:
     """For a circuit in a model. low: the lower end of its accuracy's interval; chance: accuracy of a guess."""
     if not low <= chance:
         return ""
     return (
-        f"In {model}, the circuit of {circuit} is not shown to be more accurate than a guess among the objects "
+        f"In {model}, {_circuit(circuit, model)} is not shown to be more accurate than a guess among the objects "
         f"({chance:.0%}), so nothing that is said about its groups explains the model."
     )
 
@@ -38,7 +42,7 @@ def no_better_than_random(circuit: str, model: str, below: int, draws: int, limi
     if not p >= limits["alpha"]:
         return ""
     return (
-        f"In {model}, the circuit of {circuit} is not shown to beat {share:.0%} of random circuits of its size: "
+        f"In {model}, {_circuit(circuit, model)} is not shown to beat {share:.0%} of random circuits of its size: "
         f"{below} of {draws} are less accurate."
     )
 
@@ -48,8 +52,8 @@ def low_ceiling(circuit: str, model: str, ceiling: float, least: float) -> str:
     if not ceiling < least:
         return ""
     return (
-        f"In {model}, all heads at the tokens of {circuit}'s circuit carry {ceiling:.0%} of the accuracy, below "
-        f"{least:.0%}: the model also needs heads at other tokens, so the chain lacks a search."
+        f"In {model}, all heads at the tokens of {_circuit(circuit, model)} carry {ceiling:.0%} of the accuracy, "
+        f"below {least:.0%}: the model also needs heads at other tokens, so the chain lacks a search."
     )
 
 
@@ -90,11 +94,10 @@ def missing_searches(model: str, role_map: pd.DataFrame, tokens: Collection[str]
         return ""
     numbers = 100 * found[["drop", "drop_low", "drop_high"]].to_numpy(dtype=float)
     falls = [
-        f"`{tokens}` ({drop:.0f} points [{low:.0f}, {high:.0f}])"
+        f"by {drop:.0f} points [{low:.0f}, {high:.0f}] without those at `{tokens}`"
         for tokens, (drop, low, high) in zip(found["tokens"], numbers, strict=True)
     ]
-    named = falls[0] if len(falls) == 1 else f"{', '.join(falls[:-1])} and {falls[-1]}"
     return (
-        f"In {model}, heads at {named} are needed (the fall in accuracy without them) and no search of the chain "
-        f"looks there: add a search there."
+        f"{model} also needs heads at tokens where the chain has no search: accuracy falls {', '.join(falls)}. Add "
+        f"{'a search' if len(falls) == 1 else 'searches'} there."
     )

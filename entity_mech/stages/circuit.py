@@ -84,14 +84,14 @@ CIRCUIT = (
             Figure(
                 "circuits",
                 "Circuit",
-                ("circuits", "path_patching"),
+                ("circuits", "path_patching", "stability"),
                 per_model=True,
                 draw="circuit_diagram:circuit_of_tables",
                 caption="""
                     Heads of the circuit by layer, above the word at which each group sits, and the inputs (q, k, v)
                     that each group feeds. A candidate is pruned away when accuracy falls by less than
-                    {{ config.pruning.threshold }} of itself without it. Hollow, where that was measured: kept in
-                    fewer than half of the resamples of scenes. {{ mean_ablation }}. n =
+                    {{ config.pruning.threshold }} of itself without it. Hollow: kept in fewer than half of the
+                    resamples of scenes. {{ mean_ablation }}. n =
                     {{ config.prompts.pruning }} prompts of the pruning split; seed {{ config.seed }}; no interval.
                 """,
             ),

@@ -15,6 +15,7 @@ from entity_mech.methods import (
     knockout,
     overlap,
     role_map,
+    stability,
 )
 from entity_mech.methods.behaviour import behaviour_summary
 from entity_mech.methods.head_scores import Effects, score_table
@@ -38,6 +39,7 @@ def _scores() -> pd.DataFrame:
 COLUMNS = {
     "behaviour": list(_behaviour()),
     "path_patching": ["model", *_scores()],
+    "stability": ["model", *stability.COLUMNS],
     "faithfulness": faithfulness.COLUMNS,
     "completeness": completeness.COLUMNS,
     "overlap": overlap.OVERLAP_COLUMNS,

@@ -90,6 +90,13 @@ def circuits(study: Study) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
+def stability(study: Study, kept_frequency: float = 0.9) -> pd.DataFrame:
+    """All models/{model}/stability.csv, for the heads of the circuits."""
+    table = circuits(study)[["model", "search", "letter", "layer", "head", "kept"]]
+    given = {"candidate": True, "candidate_frequency": 1.0, "kept_frequency": kept_frequency, "n_resamples": 200}
+    return as_written("stability", table.assign(**given))
+
+
 BEATS_RANDOM = {"random_below": 100}
 
 

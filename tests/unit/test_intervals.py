@@ -7,9 +7,12 @@ import pytest
 
 from entity_mech.methods.intervals import (
     difference_interval,
+    difference_p,
     effective_size,
     mean_interval,
     ratio_interval,
+    relative_difference,
+    relative_difference_p,
     share_interval,
 )
 
@@ -172,3 +175,42 @@ def test_intervals_hold_the_truth(name, correlation, n_scenes):
     assert held / draws >= 0.925
     if name == "mean .5":
         assert held / draws <= 0.99
+
+
+def test_p_values_and_intervals_never_disagree():
+    rng = np.random.default_rng(5)
+    scene = np.repeat(np.arange(30), 7)
+    seen = set()
+    for _ in range(40):
+        whole = rng.random(210) < 0.8
+        a, b = whole & (rng.random(210) < 0.95), whole & (rng.random(210) < rng.uniform(0.8, 0.95))
+        for null, found, p in (
+            (0.0, difference_interval(a, b, scene), difference_p(a, b, scene)),
+            (0.05, difference_interval(a, b, scene), difference_p(a, b, scene, 0.05)),
+            (0.1, relative_difference(a, b, whole, scene), relative_difference_p(a, b, whole, scene, 0.1)),
+        ):
+            assert (p < 0.05) == (found.low > null or found.high < null)
+            seen.add(p < 0.05)
+    assert seen == {True, False}
+    same = rng.random(210) < 0.5
+    assert difference_p(same, same, scene) == 1
+    assert difference_p(np.ones(210), np.zeros(210), scene) < 1e-6
+    assert np.isnan(relative_difference_p(same, same, np.zeros(210), scene, 0.1))
+
+
+def test_a_relative_difference_is_over_the_whole():
+    whole = np.arange(140) % 10 < 8
+    a, b = whole & (np.arange(140) % 10 < 7), whole & (np.arange(140) % 10 < 5)
+    found = relative_difference(a, b, whole, np.arange(140) // 7)
+    assert found.value == pytest.approx(0.2 / 0.8)
+    assert found.low < 0.25 < found.high
+    at_low = relative_difference_p(a, b, whole, np.arange(140) // 7, found.low)
+    assert at_low == pytest.approx(0.05, rel=0.01)
+
+
+def test_p_values_of_true_nulls_are_seldom_small():
+    rng, scene, small = np.random.default_rng(6), np.repeat(np.arange(15), 7), 0
+    for _ in range(300):
+        level = rng.beta(3, 2, 15)[scene]
+        small += difference_p(rng.random(105) < level, rng.random(105) < level, scene) < 0.05
+    assert small <= 0.075 * 300

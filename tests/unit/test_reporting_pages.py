@@ -18,12 +18,13 @@ from entity_mech.files import write_table
 from entity_mech.reporting.captions import CAPTIONS, caption, report_template
 from entity_mech.reporting.catalogue import ANSWERS, BY_NAME, FAMILIES, SECTION_OF, SECTIONS
 from entity_mech.reporting.findings.finding import findings_table
-from entity_mech.reporting.findings.page import QUESTIONS, find, findings_markdown, summary_table
+from entity_mech.reporting.findings.page import QUESTIONS, findings_markdown, summary_table
 from entity_mech.reporting.index_page import write_index
 from entity_mech.reporting.render import page
 from entity_mech.reporting.runs_page import write_runs
 from entity_mech.reporting.study import Study, study_values
 from entity_mech.reporting.tables import models_table
+from tests.helpers.reporting_answers import LIMITS, found_in, with_answers
 from tests.helpers.reporting_study import PAPER, make_study
 from tests.helpers.reporting_tables import run_tables
 
@@ -76,12 +77,12 @@ def make_run(run: Path, study: Study, without: tuple[str, ...] = ()) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if family.name not in without:
                     path.touch()
-    given = run_tables(study)
-    findings = find(study, given)
+    given = with_answers(run_tables(study))
+    findings = found_in(study, given)
     for name, table in {**given, "models": models_table(study, given, summary_table(study, findings))}.items():
         write_table(run / "tables" / f"{name}.csv", table)
     write_table(run / "tables/findings.csv", findings_table(findings))
-    (run / "findings.md").write_text(findings_markdown(study, findings, run.name))
+    (run / "findings.md").write_text(findings_markdown(study, findings, run.name, LIMITS))
     for name in ("config.resolved.yaml", "report.html", "logs/path_patch/base.log", "logs/write_index.log"):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).touch()
@@ -138,6 +139,9 @@ def test_own_logs_are_left_out_and_others_are_there(results: Path) -> None:
 def test_the_page_says_what_was_found(results: Path) -> None:
     text = (results / "paper/index.html").read_text()
     assert "published: 66%" in text
+    assert "by less than 10%, with the whole interval" in text  # the rules, with the config's numbers
+    assert "recall" in text
+    assert "It keeps " in text
     assert "Overlap of the circuits was left out of this run." in text
     assert "{" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
@@ -150,7 +154,9 @@ def test_runs_stand_side_by_side(results: Path) -> None:
 
 def test_written_twice_gives_the_same_bytes(results: Path) -> None:
     first = (results / "tiny/index.html").read_bytes()
-    write_index(results / "tiny", STUDY, {**CONFIG, "run": "tiny"}, run_tables(STUDY), skip=("write_index",))
+    write_index(
+        results / "tiny", STUDY, {**CONFIG, "run": "tiny"}, with_answers(run_tables(STUDY)), skip=("write_index",)
+    )
     assert (results / "tiny/index.html").read_bytes() == first
 
 
@@ -177,7 +183,8 @@ def test_a_name_that_no_page_is_given_is_an_error() -> None:
 
 
 def test_pages_and_findings_need_no_matplotlib() -> None:
-    modules = ["findings.page", "findings.gain", "findings.circuit", "findings.groups", "findings.improvement"]
+    modules = ["findings.page", "findings.gain", "findings.same_circuit", "findings.own_circuit"]
+    modules += ["findings.same_functions", "findings.improved", "findings.rules"]
     modules += ["tables", "captions", "catalogue", "index_page", "runs_page", "study"]
     lines = [f"import entity_mech.reporting.{module}" for module in modules]
     lines += ["import sys", "print(*{'matplotlib', 'seaborn', 'torch'} & set(sys.modules))"]

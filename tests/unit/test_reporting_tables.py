@@ -33,7 +33,11 @@ def made() -> dict[str, pd.DataFrame]:
     found |= dict(zip(("attention", "attention_prompt"), more.attention(STUDY), strict=True))
     for name in ("completeness", "role_map", "patched_heads", "probes", "probe_masks", "cmap_inputs"):
         found[name] = getattr(more, name)(STUDY)
-    found |= {"knockout": more.knockout(STUDY, 4), "dcm_curves": tables.dcm_curves(STUDY)}
+    found |= {
+        "knockout": more.knockout(STUDY, 4),
+        "dcm_curves": tables.dcm_curves(STUDY),
+        "stability": tables.stability(STUDY),
+    }
     return {**found, "path_patching": tables.path_patching(STUDY, 4, 4, tables.SMALL)}
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import tests.helpers.reporting_stage_tables as more
+import tests.helpers.reporting_tables as tables
 from entity_mech.methods.multiple import holm
 from entity_mech.methods.sense import at_chance, low_ceiling, missing_searches, no_better_than_random, weak_model
 from entity_mech.reporting.findings.page import findings_markdown, verdict
@@ -45,14 +46,14 @@ def role_map(**drops: tuple[float, float]) -> pd.DataFrame:
 
 
 def test_a_needed_token_outside_the_chain_asks_for_a_search() -> None:
+    # `box` and `contains` are no more than six tests give by chance, and without `the` accuracy rises
     weak = {"box": (0.02, 0.04), "contains": (0.02, 0.03), "the": (-0.1, 1e-6)}
     table = role_map(last=(0.7, 1e-6), separator=(0.12, 1e-6), object=(0.3, 1e-6), **weak)
     said = missing_searches("base", table, ["last"], 0.05)
-    assert "heads at `object` (30 points [28, 32]) and `separator` (12 points [10, 14]) are needed" in said
-    assert said.endswith("no search of the chain looks there: add a search there.")
-    assert "`last`" not in said
-    assert "`box`" not in said  # its p value is one of six
-    assert "`the`" not in said  # accuracy rises
+    assert said == (
+        "base also needs heads at tokens where the chain has no search: accuracy falls by 30 points [28, 32] without "
+        "those at `object`, by 12 points [10, 14] without those at `separator`. Add searches there."
+    )
     assert missing_searches("base", table, ["last", "separator", "object"], 0.05) == ""
 
 
@@ -66,9 +67,9 @@ def test_the_role_map_stands_before_the_circuit() -> None:
     of_base = [one.about for one in findings if one.question == "same_circuit" and one.model == "base"]
     assert of_base[0] == "role map"
     said = about(findings, "same_circuit", "base", "role map").sentence
-    assert "Without all heads at one token of the chain, the accuracy of base changes: `label` -" in said
-    assert "heads at `separator` (30 points" in said
-    assert "add a search there" in said
+    assert said.startswith("Ablating all heads at one token of the chain changes the accuracy of base by -")
+    assert "falls by 30 points" in said
+    assert said.endswith("without those at `separator`. Add a search there.")
 
 
 def weaken(given: dict[str, pd.DataFrame], model: str, accuracy: float, below: int) -> None:
@@ -101,7 +102,7 @@ def test_a_low_ceiling_is_said() -> None:
     table = given["faithfulness"]
     table.loc[(table["kind"] == "ceiling") & (table["model"] == "base"), "faithfulness"] = 0.5
     said = about(found_in(TWO, given), "same_circuit", "base", "own circuit's worth").sentence
-    assert "all heads at the tokens of base's circuit carry 50% of the accuracy, below 90%" in said
+    assert "all heads at the tokens of its own circuit carry 50% of the accuracy, below 90%" in said
     assert "The role map, which this run left out, says where." in said
 
 
@@ -135,18 +136,12 @@ def test_a_circuit_that_rises_above_its_model_says_what_it_keeps() -> None:
     assert "It rises above its model: of the model's right answers it keeps 69%" in found.sentence
 
 
-def stability(kept_frequency: float) -> pd.DataFrame:
-    circuits = run_tables(TWO)["circuits"]
-    table = circuits[["model", "search", "letter", "layer", "head", "kept"]].copy()
-    return table.assign(candidate=True, candidate_frequency=1.0, kept_frequency=kept_frequency)
-
-
 def test_heads_that_rest_on_few_scenes_are_named() -> None:
     given = run_tables(TWO)
     assert not any(one.about == "stability" for one in found_in(TWO, given))
-    table = stability(0.9)
+    table = tables.stability(TWO)
     sure = about(found_in(TWO, given | {"stability": table}), "same_circuit", "base", "stability")
-    assert sure.sentence.startswith("All of the ")
+    assert sure.sentence.startswith("Each of the ")
     at = table.index[(table["model"] == "base") & table["kept"]][0]
     table.loc[at, "kept_frequency"] = 0.4
     found = about(found_in(TWO, given | {"stability": table}), "same_circuit", "base", "stability")

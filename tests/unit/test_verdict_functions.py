@@ -35,8 +35,8 @@ def group_b(values: dict[str, float]) -> Carried:
     [
         ({"position": 0.5}, "the position"),
         ({"position": 0.5, "object": 0.45}, "more than one: the object and the position"),
-        ({}, "none of them"),
-        ({"position": 0.16}, "nothing that is shown"),
+        ({}, "none of what was tested"),
+        ({"position": 0.16}, ""),
     ],
 )
 def test_a_group_carries_what_moves_the_answer_enough(values: dict[str, float], words: str) -> None:
@@ -64,12 +64,13 @@ def test_the_effect_is_over_the_same_pairs() -> None:
     [
         ({}, "yes", "carries the position in both"),
         ({"position": 0.06, "label": 0.6}, "no", "carries the position in base but the label in chat (control)"),
-        ({"position": 0.06}, "no", "carries the position in base but none of them in chat (control)"),
+        ({"position": 0.06}, "no", "carries the position in base but none of what was tested in chat (control)"),
         (
             {"position": 0.17},
             "cannot tell",
-            "carries the position in base and nothing that is shown in chat (control)",
+            "in base it carries the position, what it carries in chat",
         ),
+        ({"position": 0.06, "label": 0.17}, "no", "carries the position in base but not in chat (control)"),
         ({"object": 0.6}, "no", "but more than one: the object and the position in chat (control)"),
     ],
 )

@@ -5,6 +5,8 @@ Tables: `faithfulness`, `circuits`; where they are there `role_map`, `overlap` a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -38,14 +40,14 @@ def role_map_finding(study: Study, tables: Tables, limits: Limits, model: str) -
     table, name = table[table["model"] == model], study.label(model)
     chain = list(dict.fromkeys(own_name(group.token) for group in study.groups))
     inside = table[(table["kind"] == "needed") & table["tokens"].isin(chain)]
-    falls = [f"`{row['tokens']}` {_drop(row).points()}" for _, row in inside.iterrows()]
-    said = [f"Without all heads at one token of the chain, the accuracy of {name} changes: {', '.join(falls)}."]
+    changes = [f"{_change(row).points()} at `{row['tokens']}`" for _, row in inside.iterrows()]
+    said = [f"Ablating all heads at one token of the chain changes the accuracy of {name} by {', '.join(changes)}."]
     missing = missing_searches(name, table, chain, limits.alpha)
     said.append(missing or f"No token outside the chain is shown to be needed in {name}.")
     return Finding(SAME_CIRCUIT, model, "role map", " ".join(said), source="role_map")
 
 
-def _drop(row: pd.Series) -> Estimate:
+def _change(row: pd.Series) -> Estimate:
     return Estimate(-float(row["drop"]), -float(row["drop_high"]), -float(row["drop_low"]))
 
 
@@ -126,14 +128,19 @@ def carries_nothing(study: Study, row: pd.Series, limits: Limits, model: str) ->
     return found
 
 
-def caution(study: Study, tables: Tables, limits: Limits, model: str) -> str:
-    """What to bear in mind wherever groups of a model's circuit are spoken of; empty where it carries something."""
-    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
-    if row is None or not carries_nothing(study, row, limits, model):
+def caution(study: Study, tables: Tables, limits: Limits, models: Sequence[str]) -> str:
+    """What to bear in mind where groups of these models' circuits are spoken of; empty where all carry something."""
+    faith, weak = faithfulness_table(tables["faithfulness"]), []
+    for model in models:
+        row = first(faith, circuit=model, model=model)
+        if row is not None and carries_nothing(study, row, limits, model):
+            weak.append(study.label(model))
+    if not weak:
         return ""
+    who = f"circuit of {weak[0]} carries" if len(weak) == 1 else f"circuits of {' and '.join(weak)} carry"
     return (
-        f"The circuit of {study.label(model)} carries nothing that is shown (see above), so what its groups do when "
-        f"they are patched is not shown to have a part in how the model answers."
+        f"The {who} nothing that is shown (see above), so what groups do when they are patched is not shown to have "
+        f"a part in how the model answers."
     )
 
 
@@ -161,13 +168,15 @@ def overlap_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
 def stability_finding(study: Study, tables: Tables, model: str) -> Finding | None:
     """How many heads of a circuit would be kept on other scenes too; None where that was not measured."""
     table = tables.get("stability")
-    if table is None or model not in set(table["model"]):
+    if table is None:
         return None
     kept = table[(table["model"] == model) & is_true(table["kept"])]
+    if kept.empty:
+        return None
     weak = kept[kept["kept_frequency"] < HALF].sort_values(["letter", "layer", "head"])
     total = heads_in_words(len(kept))
     if weak.empty:
-        text = f"All of the {total} of {study.label(model)}'s circuit are kept in at least half of the resamples of "
+        text = f"Each of the {total} of {study.label(model)}'s circuit is kept in at least half of the resamples of "
         text += "scenes."
     else:
         named = ", ".join(f"{row['letter']} {row['layer']}.{row['head']}" for _, row in weak.iterrows())

@@ -79,8 +79,7 @@ def find(study: Study, tables: Tables, limits: Limits) -> list[Finding]:
 
 def _caution(study: Study, tables: Tables, limits: Limits, question: str, model: str) -> list[Finding]:
     """What to bear in mind where the groups of a circuit that carries nothing are spoken of."""
-    about = (study.base, model) if question == SAME_FUNCTIONS else (model,)
-    text = " ".join(filter(None, (caution(study, tables, limits, one) for one in about)))
+    text = caution(study, tables, limits, (study.base, model) if question == SAME_FUNCTIONS else (model,))
     return [Finding(question, model, "caution", text, source="faithfulness")] if text else []
 
 

@@ -68,10 +68,10 @@ class Carried:
 
     @property
     def words(self) -> str:
-        """`the object`, `more than one: the label and the position`, `none of them`, `nothing that is shown`."""
+        """`the object`, `more than one: the label and the position`, `none of what was tested`; empty: unknown."""
         names = [f"the {one.desideratum}" for one in self.shown]
         if not names:
-            return "none of them" if len(self.absent) == len(self.effects) else "nothing that is shown"
+            return "none of what was tested" if len(self.absent) == len(self.effects) else ""
         return names[0] if len(names) == 1 else f"more than one: {', '.join(names[:-1])} and {names[-1]}"
 
     def effect(self, desideratum: str) -> Effect:
@@ -177,20 +177,39 @@ def same_function_finding(
         said = f"{head} carries {here.words} in both. {_moves(tables, study, what, here.shown, there)}"
         best = max(here.shown, key=lambda one: one.accuracy.value)
     elif test.answer == NO:
-        said = f"{head} carries {there.words} in {base} but {here.words} in {name}. "
+        said = f"{head} {_differ((base, there), (name, here))}. "
         said += _moves(tables, study, what, open_, there)
     elif test.answer == CARRIES_NONE:
-        said = f"{head} carries none of them in either: patched, it moves the answer by less than {least}."
+        said = f"{head} carries none of what was tested in either: patched, it moves the answer by less than {least}."
     else:
-        said = (
-            f"{head} carries {there.words} in {base} and {here.words} in {name}, so whether they do the same cannot "
-        )
-        said += f"be told. {_moves(tables, study, what, here.effects, there)}"
+        said = f"{head}: {_unclear((base, there), (name, here))}, so whether they do the same cannot be told. "
+        said += _moves(tables, study, what, open_, there)
     if corrected_away:
         said += f" (No answer: {p.words}.)"
     known = first(published("dcm"), model=model, letter=group.letter, desideratum=best.desideratum)
     value = np.nan if known is None else float(known["accuracy"])
     return Finding(SAME_FUNCTIONS, model, group.letter, said, answer, best.accuracy, value, "dcm", p.p)
+
+
+def _differ(*sides: tuple[str, Carried]) -> str:
+    """What two groups carry of which one carries what the other does not."""
+    (base, there), (name, here) = sides
+    if there.words and here.words:
+        return f"carries {there.words} in {base} but {here.words} in {name}"
+    for (one, side), (other, opposite) in (sides, sides[::-1]):
+        absent = {effect.desideratum for effect in opposite.absent}
+        for effect in side.shown:
+            if effect.desideratum in absent:
+                return f"carries the {effect.desideratum} in {one} but not in {other}"
+    raise ValueError("the two groups do not differ")
+
+
+def _unclear(*sides: tuple[str, Carried]) -> str:
+    """What is known of two groups that cannot be compared."""
+    known = [f"in {name} it carries {side.words}" for name, side in sides if side.words]
+    unknown = [name for name, side in sides if not side.words]
+    unknown = [f"what it carries in {' and '.join(unknown)} is not shown"] if unknown else []
+    return ", ".join([*known, *unknown])
 
 
 def _moves(tables: Tables, study: Study, what: tuple[str, Group], effects: Sequence[Effect], there: Carried) -> str:
