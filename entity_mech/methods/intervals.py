@@ -13,7 +13,8 @@ say as much (`effective_size`), and intervals for independent data are taken at 
 A difference also has a p value, against any difference: the smallest alpha at which its interval of level 1 - alpha
 leaves that out. So a p value below 0.05 and a 95% interval never disagree.
 
-How often they hold the truth, simulated: `python benchmarks --parts coverage`. Nothing is drawn at random.
+How often they hold the truth, simulated: docs/intervals.md, `python benchmarks --parts coverage`. Nothing is drawn at
+random.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def test_p_values_and_intervals_never_disagree():
     assert seen == {True, False}
     same = rng.random(210) < 0.5
     assert difference_p(same, same, scene) == 1
-    assert difference_p(np.ones(210), np.zeros(210), scene) < 1e-6
+    assert difference_p(np.ones(210), np.zeros(210), scene) < 0.01
     assert np.isnan(relative_difference_p(same, same, np.zeros(210), scene, 0.1))
 
 

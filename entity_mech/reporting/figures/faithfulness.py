@@ -35,7 +35,7 @@ def faithfulness(study: Study, results: pd.DataFrame) -> Drawing:
     models = in_order(table["model"], study.models)
     cells = {(row["circuit"], row["model"]): row for _, row in table.iterrows()}
     with styled(study):
-        n_lines = 5 if table["published_faithfulness"].notna().any() else 4
+        n_lines = 6 if table["published_faithfulness"].notna().any() else 5
         height = 0.11 + 0.125 * n_lines
         figure = new_figure(1.9 + 0.9 * len(models), 1.1 + height * (len(circuits) + 1.3))
         axes = figure.subplots()
@@ -56,7 +56,7 @@ def faithfulness(study: Study, results: pd.DataFrame) -> Drawing:
 
 def _lines(one: pd.Series) -> list[str]:
     lines = [number(one["faithfulness"]), interval(one["faithfulness_low"], one["faithfulness_high"])]
-    lines.append(f"keeps {number(one['recall'])}, agrees {number(one['agreement'])}")
+    lines += [f"keeps {number(one['recall'])}", f"agrees {number(one['agreement'])}"]
     if one["random_draws"]:
         lines.append(f"random {number(one['random_faithfulness'])}")
     if pd.notna(one["published_faithfulness"]):
