@@ -30,6 +30,7 @@ LEVEL = 0.95
 ADDED = 4.0  # prompts that are added to differences and ratios, spread evenly over all patterns of answers
 TINY = 1e-12
 LEAST_P = 1e-9  # p values are not told apart below it
+LEAST_LEVEL = 1e-6  # of an interval
 ROUNDING = 1e-5  # a sum of float32 shares may be so far over 1
 
 
@@ -97,7 +98,8 @@ def _freedom(carrying: float, n_scenes: int) -> float:
 
 
 def _t_quantile(freedom: float, level: float = LEVEL) -> float:
-    return float(stdtrit(freedom, (1 + level) / 2))
+    """Two-sided; at a level of next to nothing that of a level just above it, where quantiles still have a ratio."""
+    return float(stdtrit(freedom, (1 + max(level, LEAST_LEVEL)) / 2))
 
 
 def mean_interval(values: np.ndarray, scene: np.ndarray) -> Interval:

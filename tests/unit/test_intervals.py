@@ -214,3 +214,11 @@ def test_p_values_of_true_nulls_are_seldom_small():
         level = rng.beta(3, 2, 15)[scene]
         small += difference_p(rng.random(105) < level, rng.random(105) < level, scene) < 0.05
     assert small <= 0.075 * 300
+
+
+def test_p_values_are_there_for_a_handful_of_scenes():
+    """At a p value near 1 the interval's level is next to nothing, where quantiles vanish."""
+    scene = np.repeat(np.arange(5), 7)
+    right = np.arange(35) % 3 > 0
+    assert difference_p(right, right, scene) == 1.0
+    assert 0.5 < difference_p(right, np.roll(right, 1), scene) <= 1.0

@@ -99,7 +99,7 @@ def test_the_report_holds_every_figure(finished: StudyCopy):
     assert "http://" not in text.partition("<script")[0]
     for name in FIGURES:
         assert f"{name.split('/')[-1]}.png" in text, name
-    for words in ("What fine-tuning improved", "Path patching", "Functions"):
+    for words in ("What fine-tuning improved", "Path-patching scores", "Functions"):
         assert words in text
 
 

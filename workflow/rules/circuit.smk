@@ -5,18 +5,6 @@
 #
 # With more than one shard, jobs share the pairs of heads (models/{model}/pruning_pairs/{shard}.csv).
 
-PRUNING_SHARDS = range(CONFIG.pruning.shards)
-
-
-def keep(wildcards):
-    """Number of candidates of each search."""
-    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
-
-
-def for_knee(file):
-    """An input that is needed only where a search of the model keeps as many heads as the knee says."""
-    return lambda wildcards: file(wildcards) if "knee" in keep(wildcards).values() else []
-
 
 rule resolve_candidates:
     """Choose a model's candidates from its scores."""

@@ -57,6 +57,10 @@ FOUND_IN = [table for stage in STAGES for table in stage.found_in]
 # The task's sentences: what a prompt's text depends on beside its words.
 SENTENCES = CONFIG.task.model_dump(include={"boxes", "template", "query", "separator", "end", "capitalize"})
 PROBE_TEXTS = CONFIG.task.model_dump(include={"probe_texts"})
+# Jobs that share a search, and the pairs of heads that pruning removes.
+SHARDS = CONFIG.path_patching.shards
+SEARCHES = [search.name for search in CONFIG.searches]
+PRUNING_SHARDS = range(CONFIG.pruning.shards)
 # Pairs that no mask has seen: how many of each part.
 FRESH = {
     "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},
@@ -153,6 +157,45 @@ def of_model(file):
 def searches_of(model, *keys):
     """The chain of searches of a model as plain values: only these keys of each."""
     return [search.model_dump(include={"name", *keys}) for search in CONFIG.searches_for(model)]
+
+
+def effects_of(model, searches):
+    """Files of the effects of some searches of a model, every shard."""
+    folder = f"<results>/models/{model}/path_patching"
+    return [f"{folder}/{search}/{shard}.h5" for search in searches for shard in range(SHARDS)]
+
+
+def patched_into(wildcards):
+    """Earlier searches whose heads a shard's search patches into, in the chain's order; none for a whole chain."""
+    if SHARDS == 1:
+        return []
+    receivers = next(search.receivers for search in CONFIG.searches if search.name == wildcards.search)
+    wanted = {one.search for one in receivers if one != "logits"}
+    return [search for search in SEARCHES if search in wanted]
+
+
+def run_here(wildcards):
+    """Searches that a job runs."""
+    return SEARCHES if SHARDS == 1 else [wildcards.search]
+
+
+def path_patching_searches(wildcards):
+    """The searches that a job runs and those that it patches into, with what decides their scores."""
+    # Refined searches run as many heads exactly as are kept; for exact ones their number decides nothing.
+    keep = ["keep"] if CONFIG.path_patching.mode == "refined" else []
+    searches = searches_of(wildcards.model, "letter", "token", "receivers", "receiver_heads", *keep)
+    needed = {*patched_into(wildcards), *run_here(wildcards)}
+    return [search for search in searches if search["name"] in needed]
+
+
+def keep(wildcards):
+    """Number of candidates of each search."""
+    return {search["name"]: search["keep"] for search in searches_of(wildcards.model, "keep")}
+
+
+def for_knee(file):
+    """An input that is needed only where a search of the model keeps as many heads as the knee says."""
+    return lambda wildcards: file(wildcards) if "knee" in keep(wildcards).values() else []
 
 
 def roles():

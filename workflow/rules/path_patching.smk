@@ -4,38 +4,6 @@
 #
 # With one shard a job runs a model's whole chain; with more, a job runs some layers in one search.
 
-SHARDS = CONFIG.path_patching.shards
-SEARCHES = [search.name for search in CONFIG.searches]
-
-
-def effects_of(model, searches):
-    """Files of the effects of some searches of a model, every shard."""
-    folder = f"<results>/models/{model}/path_patching"
-    return [f"{folder}/{search}/{shard}.h5" for search in searches for shard in range(SHARDS)]
-
-
-def patched_into(wildcards):
-    """Earlier searches whose heads a shard's search patches into, in the chain's order; none for a whole chain."""
-    if SHARDS == 1:
-        return []
-    receivers = next(search.receivers for search in CONFIG.searches if search.name == wildcards.search)
-    wanted = {one.search for one in receivers if one != "logits"}
-    return [search for search in SEARCHES if search in wanted]
-
-
-def run_here(wildcards):
-    """Searches that a job runs."""
-    return SEARCHES if SHARDS == 1 else [wildcards.search]
-
-
-def path_patching_searches(wildcards):
-    """The searches that a job runs and those that it patches into, with what decides their scores."""
-    # Refined searches run as many heads exactly as are kept; for exact ones their number decides nothing.
-    keep = ["keep"] if CONFIG.path_patching.mode == "refined" else []
-    searches = searches_of(wildcards.model, "letter", "token", "receivers", "receiver_heads", *keep)
-    needed = {*patched_into(wildcards), *run_here(wildcards)}
-    return [search for search in searches if search["name"] in needed]
-
 
 rule path_patch:
     """Score heads of a model, prompt by prompt."""
