@@ -57,7 +57,7 @@ docs: run
 	rm -rf docs/figures
 	mkdir -p docs/figures
 	cp results/tiny/figures/*.png docs/figures/
-	for family in circuits path_patching attention; do \
+	for family in circuits path_patching attention head_effects; do \
 		for figure in results/tiny/figures/$$family/*.png; do cp $$figure docs/figures/$${family}_$$(basename $$figure); done; \
 	done
 	cp results/tiny/findings.md docs/findings.md

@@ -9,7 +9,7 @@ import torch
 import yaml
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from entity_mech.models.demo.training import BoxPrompts, accuracy, box_prompts
+from entity_mech.models.demo.training import BoxPrompts, box_prompts, share_right
 from entity_mech.models.planted.build import LOGIT, build_model, describe, write_variant
 from entity_mech.models.planted.circuit import ROLES
 from entity_mech.models.planted.heads import D_HEAD, Copy, Head, HeadWeights, Same, wire, write_looks
@@ -115,7 +115,7 @@ def distractors(name: str) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", [*PLAIN, "redundant", "saturated"])
 def test_plain_models_answer_everything(name):
-    assert accuracy(model(name), MANY) == 1.0
+    assert share_right(model(name), MANY) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_plain_models_answer_everything(name):
     ],
 )
 def test_other_models_answer_as_many_as_documented(name, low, high):
-    assert low <= accuracy(model(name), MANY) <= high
+    assert low <= share_right(model(name), MANY) <= high
 
 
 @pytest.mark.parametrize("boxes", [2, 4, 10])
 @pytest.mark.parametrize("name", PLAIN)
 def test_other_numbers_of_boxes_are_no_problem(name, boxes):
-    assert accuracy(model(name), box_prompts(60, boxes, seed=7)) == 1.0
+    assert share_right(model(name), box_prompts(60, boxes, seed=7)) == 1.0
 
 
 # Where they look, and what they carry -----------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_the_three_repairs_have_one_effect():
     logits = [run(name) for name in REPAIRED]
     for other in logits[1:]:
         torch.testing.assert_close(other, logits[0], atol=0.02, rtol=0)
-    assert accuracy(model(REPAIRED[0]), MANY) > accuracy(model("weak"), MANY) + 0.15
+    assert share_right(model(REPAIRED[0]), MANY) > share_right(model("weak"), MANY) + 0.15
 
 
 # Redundant, saturated, hard ---------------------------------------------------------------------------------
