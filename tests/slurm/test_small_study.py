@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from entity_mech.rule_files import rules_by_kind
+from entity_mech.stages.derived import rules_by_kind
 from tests.helpers.slurm_study import WHOLE, Run, Study
 
 LOCAL = {"behaviour"}  # a stage's name is no job
@@ -11,13 +11,14 @@ LOCAL = {"behaviour"}  # a stage's name is no job
 def test_every_job_ran_through_slurm_and_nothing_ran_twice(study: Study, whole_run: Run):
     planned = whole_run.planned()
     jobs = whole_run.jobs()
-    alone = Counter({rule: planned[rule] for rule in rules_by_kind()["model"] if planned[rule]})
+    kinds = rules_by_kind()
+    alone = Counter({rule: planned[rule] for rule in (*kinds["model"], *kinds["between"]) if planned[rule]})
     groups = [job for job in jobs if job.rule not in alone]
     assert alone["prepare_model"] == alone["path_patch"] == alone["resolve_candidates"] == 2
     assert (alone["prune_pairs"], alone["measure_faithfulness"]) == (4, 1)
     assert Counter(job.rule for job in jobs if job.rule in alone) == alone
-    assert sorted(job.rule.split("_")[0] for job in groups) == ["dataset", "figures"]
-    assert set(planned) - LOCAL <= {rule for rules in rules_by_kind().values() for rule in rules}
+    assert sorted(job.rule.split("_")[0] for job in groups) == ["dataset", "tables"]
+    assert set(planned) - LOCAL <= {rule for rules in kinds.values() for rule in rules}
     assert {job.state for job in jobs} == {"COMPLETED"}
     done = f"{planned.total()} of {planned.total()} steps (100%) done"
     assert done in whole_run.text
