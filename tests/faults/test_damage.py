@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.local_study import LocalStudy, cut, flip
 
 BEHAVIOUR = "models/base/behaviour/evaluation.csv"
-SCORES = "models/base/path_patching.csv"
+SCORES = "models/base/path_patching/value_fetcher/0.h5"
 ACTIVATIONS = "models/base/activations/discovery.h5"
 CIRCUIT = "circuits/base.json"
 

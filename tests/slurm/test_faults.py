@@ -12,7 +12,7 @@ from tests.helpers.slurm_study import PATIENCE, Run, Study
 
 pytestmark = pytest.mark.usefixtures("whole_run")
 BEHAVIOUR = "models/base/behaviour/evaluation.csv"
-SCORES = "models/base/path_patching.csv"
+SCORES = "models/base/path_patching/value_fetcher/0.h5"
 PARTIAL = "models/base/path_patching/value_fetcher/0.partial.h5"
 
 
