@@ -45,6 +45,7 @@ CIRCUIT = (
             "tabulate_circuits": Job("tables", 1000, 5),
         },
         tables={"circuits": "", "significance": "models/{model}/significance.csv"},
+        files=("circuits/{model}.json",),
         found_in=("circuits",),
         section="circuit",
         figures=(

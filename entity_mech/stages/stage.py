@@ -69,7 +69,7 @@ class Stage:
 
     name: the stage's target, and its word in the config's `leave_out` where it is optional. jobs: rules that run for
     it. tables: tables of the run that it makes -> the file of each of their parts, below results/{run}; an empty text
-    where a rule of the stage writes the whole table. per: what has a part each. found_in: which of its tables the
+    where a rule of the stage writes the whole table. files: other results of it, a file for each part. per: what has a part each. found_in: which of its tables the
     findings are made from. section: of index.html in which its figures stand (`reporting/catalogue.py`).
     """
 
@@ -77,6 +77,7 @@ class Stage:
     asks: str
     jobs: Mapping[str, Job] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     per: Per = "model"
     found_in: tuple[str, ...] = ()
     section: str = ""
@@ -116,6 +117,10 @@ class Run:
     def merged(self, stage: Stage) -> dict[str, list[TablePart]]:
         """The parts of each table of a stage that is put together from files."""
         return {table: self._parts(stage, file) for table, file in stage.tables.items() if file}
+
+    def files(self, stage: Stage) -> list[str]:
+        """The files of a stage that belong to no merged table."""
+        return [part.file for file in stage.files for part in self._parts(stage, file)]
 
     def _parts(self, stage: Stage, file: str) -> list[TablePart]:
         if stage.per == "pair":

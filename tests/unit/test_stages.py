@@ -76,6 +76,11 @@ def test_parts_of_a_merged_table(stage, table, files):
     assert "behaviour" not in TUNED.merged(next(each for each in STAGES if each.name == "behaviour"))
 
 
+def test_the_circuits_belong_to_their_stage():
+    (one,) = (each for each in STAGES if each.name == "prune_circuits")
+    assert TUNED.files(one) == ["circuits/base.json", "circuits/a.json"]
+
+
 def test_rules_by_what_they_want():
     kinds = rules_by_kind()
     assert {"path_patch", "prepare_model", "train_dcm", "prune_pairs"} <= set(kinds["model"])

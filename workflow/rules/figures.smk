@@ -70,6 +70,7 @@ for stage in STAGES:
                 stage.name
             input:
                 [f"<results>/{part.file}" for parts in PLAN.merged(stage).values() for part in parts],
+                [f"<results>/{file}" for file in PLAN.files(stage)],
                 expand("<results>/tables/{table}.csv", table=stage.tables),
                 [drawn(figure, "png", "csv") for figure in stage.figures],
             localrule: True
