@@ -69,8 +69,8 @@ class Stage:
 
     name: the stage's target, and its word in the config's `leave_out` where it is optional. jobs: rules that run for
     it. tables: tables of the run that it makes -> the file of each of their parts, below results/{run}; an empty text
-    where a rule of the stage writes the whole table. files: other results of it, a file for each part. per: what has a
-    part each. found_in: which of its tables the findings are made from. section: of index.html in which its figures
+    where a rule of the stage writes the whole table. files: other results of it, a file for each part. per: what has
+    a part each. found_in: which of its tables the findings are made from. section: of index.html in which its figures
     stand (`reporting/catalogue.py`).
     """
 
