@@ -42,7 +42,7 @@ CIRCUIT = (
             "resolve_candidates": Job("model", 3000, 10, copies=3, minutes_per_gb=4),
             "prune_pairs": Job("model", 3000, 10, copies=3, minutes_per_gb=15),
             "prune_circuit": Job("model", 3000, 10, copies=3, minutes_per_gb=15),
-            "tabulate_circuits": Job("tables", 1000, 5),
+            "tabulate_circuits": Job("tables", 1000, 2),
         },
         tables={"circuits": "", "significance": "models/{model}/significance.csv"},
         files=("circuits/{model}.json",),
@@ -101,7 +101,7 @@ CIRCUIT = (
     Stage(
         "stability",
         "How often would other scenes give the same heads?",
-        jobs={"resample_scenes": Job("tables", 2000, 15)},
+        jobs={"resample_scenes": Job("tables", 2000, 5)},
         tables={"stability": "models/{model}/stability.csv"},
         found_in=("stability",),
     ),
@@ -157,7 +157,7 @@ CIRCUIT = (
     Stage(
         "overlap",
         "Which heads do the models' circuits share?",
-        jobs={"compare_circuits": Job("tables", 1500, 5)},
+        jobs={"compare_circuits": Job("tables", 1500, 3)},
         tables={"overlap": "", "score_correlation": ""},
         found_in=("overlap",),
         section="circuit",

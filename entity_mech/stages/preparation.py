@@ -28,7 +28,7 @@ PREPARATION = (
         "How well does each model track entities?",
         jobs={
             "measure_behaviour": Job("model", 2500, 5, copies=3, minutes_per_gb=4),
-            "tabulate_behaviour": Job("tables", 1000, 5),
+            "tabulate_behaviour": Job("tables", 1000, 2),
         },
         tables={"behaviour": "", "answers": "models/{model}/behaviour/evaluation.csv"},
         found_in=("behaviour", "answers"),

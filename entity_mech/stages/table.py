@@ -18,10 +18,10 @@ PAGES = (
         "What was found? Findings in words, the run's page, and what belongs to all stages",
         jobs={
             "write_config": Job("here", 500, 2),
-            "merge_tables": Job("tables", 1000, 5),
-            "draw": Job("tables", 1500, 10),
-            "write_findings": Job("tables", 1500, 5),
-            "write_index": Job("tables", 1500, 5),
+            "merge_tables": Job("tables", 1000, 2),
+            "draw": Job("tables", 1500, 4),
+            "write_findings": Job("tables", 1500, 3),
+            "write_index": Job("tables", 1500, 3),
         },
     ),
 )
