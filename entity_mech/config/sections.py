@@ -232,6 +232,21 @@ class Pruning(Section):
     knockout_fraction: Real = key(
         0.3, "Largest share of a head's group that is removed together with it.", unit="share of heads", ge=0, le=1
     )
+    least_prompts: int = key(
+        2,
+        "Fewest right answers that must be lost without a head for it to be kept: where prompts are few, one of them "
+        "is more than the threshold, and no evidence. 1: as published.",
+        unit="prompts",
+        ge=0,
+    )
+    restore_below: Real = key(
+        0.9,
+        "Heads come back where the pruned circuit has less than this share of the accuracy that its candidates have; "
+        "0: never, as published.",
+        unit="share of accuracy",
+        ge=0,
+        le=1,
+    )
     shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
 
 

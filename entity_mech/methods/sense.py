@@ -6,6 +6,7 @@ Every function gives a sentence, or nothing where all is well. Nothing here chan
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,40 @@ def low_ceiling(circuit: str, model: str, ceiling: float, least: float) -> str:
         f"In {model}, all heads at the tokens of {_circuit(circuit, model)} carry {ceiling:.0%} of the accuracy, "
         f"below {least:.0%}: the model also needs heads at other tokens, so the chain lacks a search."
     )
+
+
+def broken_pruning(model: str, pruning: Mapping[str, object]) -> str:
+    """For a circuit that pruning broke. pruning: a row of `put_back.summary`."""
+    count = int(str(pruning["put_back"]))
+    if not count:
+        return ""
+    before, minimal, after = (float(str(pruning[f"faithfulness_{name}"])) for name in ("before", "minimal", "after"))
+    return (
+        f"Judged one by one, so many heads of {model}'s circuit are superfluous that it breaks without all of them: "
+        f"on the pruning prompts it falls from {before:.0%} of the model's accuracy to {minimal:.0%}. "
+        f"{count} {'head' if count == 1 else 'heads'} came back, with which it reaches {after:.0%}: "
+        f"{pruning['names']}."
+    )
+
+
+def coarse_pruning(model: str, pruning: Mapping[str, object]) -> str:
+    """For pruning prompts so few that its threshold decides nothing. pruning: a row of `put_back.summary`."""
+    accuracy, n, threshold, least = (
+        float(str(pruning[name])) for name in ("accuracy_before", "n", "threshold", "least_prompts")
+    )
+    if not accuracy or not 0 < threshold < least / (n * accuracy):
+        return ""
+    return (
+        f"{few_prompts(int(n), int(least), accuracy, threshold)} of the accuracy of {model}'s candidates, so a head "
+        f"stays only where it costs as much as that. From {ceil(least / (threshold * accuracy))} prompts on the "
+        f"threshold decides."
+    )
+
+
+def few_prompts(n: int, least: int, accuracy: float, threshold: float) -> str:
+    """`2 of the 140 pruning prompts are more than pruning.threshold (1%): 2.1%`."""
+    which = f"One of the {n} pruning prompts is" if least == 1 else f"{least} of the {n} pruning prompts are"
+    return f"{which} more than pruning.threshold ({threshold:.2g}): {least / (n * accuracy):.1%}"
 
 
 def empty_groups(model: str, names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """What a model's own circuit is worth: how much it carries, what it lacks, how much rests on the scenes.
 
-Tables: `faithfulness`, `circuits`; where they are there `role_map`, `overlap` and `stability`.
+Tables: `faithfulness`, `circuits`, `pruning`; where they are there `role_map`, `overlap` and `stability`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from entity_mech.methods.sense import at_chance, empty_groups, low_ceiling, missing_searches, no_better_than_random
+from entity_mech.methods.sense import (
+    at_chance,
+    broken_pruning,
+    coarse_pruning,
+    empty_groups,
+    low_ceiling,
+    missing_searches,
+    no_better_than_random,
+)
 from entity_mech.reporting.findings.estimate import Estimate, estimate, percent
 from entity_mech.reporting.findings.finding import LEFT_OUT, SAME_CIRCUIT, Finding
 from entity_mech.reporting.findings.limits import Limits
@@ -24,6 +32,7 @@ def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: st
     """All about one model's circuit, in the order of the stages; numbers and warnings that answer nothing alone."""
     found = [
         role_map_finding(study, tables, limits, model),
+        pruning_finding(study, tables, model),
         empty_groups_finding(study, tables, model),
         faithfulness_finding(study, tables, limits, model),
         *worth_findings(study, tables, limits, model),
@@ -49,6 +58,26 @@ def role_map_finding(study: Study, tables: Tables, limits: Limits, model: str) -
 
 def _change(row: pd.Series) -> Estimate:
     return Estimate(-float(row["drop"]), -float(row["drop_high"]), -float(row["drop_low"]))
+
+
+def pruning_finding(study: Study, tables: Tables, model: str) -> Finding | None:
+    """What pruning did to a circuit: faithfulness before and after, on its prompts, and the heads that came back."""
+    table = tables.get("pruning")
+    row = None if table is None else first(table, model=model)
+    if row is None:
+        return None
+    name, numbers = study.label(model), row.to_dict()
+    before, after = (
+        estimate(row, f"faithfulness_{when}", f"faithfulness_{when}_low", f"faithfulness_{when}_high")
+        for when in ("before", "after")
+    )
+    said = [
+        f"Of {heads_in_words(int(row['candidates']))} that the searches found in {name}, pruning leaves "
+        f"{int(row['kept'])}: on the pruning prompts they recover {after} of the model's accuracy, and all of them "
+        f"{before}."
+    ]
+    said += [broken_pruning(name, numbers), coarse_pruning(name, numbers)]
+    return Finding(SAME_CIRCUIT, model, "pruning", " ".join(filter(None, said)), "", after, source="pruning")
 
 
 def empty_groups_finding(study: Study, tables: Tables, model: str) -> Finding | None:
