@@ -96,7 +96,7 @@ def restore(candidates: Circuit, pruned: Circuit, answers: CircuitAnswers, optio
 
     def holds(right: np.ndarray) -> bool:
         lost = int(before.sum()) - int(right.sum())
-        return lost < options.least_prompts or right.sum() >= options.restore_below * before.sum()
+        return lost < options.least_prompts or bool(right.sum() >= options.restore_below * before.sum())
 
     if holds(minimal):
         return Restored(pruned, (), before, minimal, minimal)

@@ -122,7 +122,7 @@ def test_the_planted_circuits_that_pruning_breaks_hold(pruned, name):
     assert row[["candidates", "minimal", "put_back", "kept"]].tolist() == [
         planted_circuit(name).size, minimal.circuit.size, 3, found.circuit.size
     ]  # fmt: skip
-    said = broken_pruning(name, row)
+    said = broken_pruning(name, row.to_dict())
     assert "3 heads came back" in said
     assert row["names"] in said
 
@@ -151,7 +151,7 @@ def test_circuits_that_pruning_does_not_break_stay(pruned):
     assert found.circuit == minimal.circuit
     assert heads_of(found.circuit) == {letter: set(VARIANTS["object"].heads(letter)) for letter in DISTRACTORS}
     pd.testing.assert_frame_equal(found.significance.drop(columns="put_back"), minimal.significance)
-    assert broken_pruning("object", found.summary.iloc[0]) == ""
+    assert broken_pruning("object", found.summary.iloc[0].to_dict()) == ""
 
 
 def test_one_prompt_keeps_no_head_of_a_model_that_answers_few(pruned):
@@ -161,6 +161,6 @@ def test_one_prompt_keeps_no_head_of_a_model_that_answers_few(pruned):
     lost = (minimal.significance["accuracy_without_K"] - minimal.significance["accuracy_without_K_and_head"]) * 140
     assert (lost[minimal.significance["kept"]].round() >= 2).all()
     assert distractors_in(minimal.circuit) < distractors_in(published.circuit)
-    said = coarse_pruning("hard", found.summary.iloc[0])
+    said = coarse_pruning("hard", found.summary.iloc[0].to_dict())
     assert said.startswith("2 of the 140 pruning prompts are more than pruning.threshold (0.01): ")
     assert coarse_pruning("hard", {**found.summary.iloc[0], "n": 500}) == ""
