@@ -6,19 +6,15 @@ from math import ceil
 
 from entity_mech.config.schema import Config
 from entity_mech.task.pair_kinds import what_pairs_need
-from entity_mech.task.words import builtin_objects
 
 HALF = 0.5  # a weight starts at 1, and its head is patched from here down
 
 
 def pair_problems(config: Config) -> list[str]:
-    """Desiderata whose pairs the task is too small for, as far as the config alone shows."""
-    task, given = config.task, config.task.objects
-    if given == "builtin":
-        given = list(builtin_objects())
-    objects = len(given) if isinstance(given, list) else 2 * task.boxes  # a file's words are counted by the first job
-    needs = (what_pairs_need(kind, task.boxes, objects, len(set(task.labels))) for kind in config.dcm.desiderata)
-    return [f"dcm.desiderata: {text}." for text in needs if text]
+    """Desiderata whose pairs need more boxes. That there are words enough is checked with the task."""
+    boxes = config.task.boxes
+    needs = {kind: what_pairs_need(kind, boxes, 2 * boxes, 2 * boxes) for kind in config.dcm.desiderata}
+    return [f"dcm.desiderata: {kind!r} needs {text}; task.boxes is {boxes}." for kind, text in needs.items() if text]
 
 
 def training_problems(config: Config) -> list[str]:

@@ -248,6 +248,8 @@ _ACCEPTS: dict[str, Accepts] = {
 
 
 def _check_possible(source: SceneSource, kind: str) -> None:
-    problem = what_pairs_need(kind, source.boxes, len(source.words.objects), len(source.words.labels))
-    if problem:
-        raise UserError(problem)
+    objects, labels = len(source.words.objects), len(source.words.labels)
+    if needed := what_pairs_need(kind, source.boxes, objects, labels):
+        raise UserError(
+            f"{kind}: needs {needed}; there are {source.boxes} boxes, {objects} objects and {labels} labels"
+        )

@@ -50,7 +50,7 @@ def what_pairs_need(kind: str, boxes: int, objects: int, labels: int) -> str:
 
     objects, labels: how many words there are to draw from.
     """
-    three = boxes < 3 and "three boxes: the target's, the base's and the source's index all differ"
+    three = boxes < 3 and "three boxes, as the target's, the base's and the source's index all differ"
     label = labels <= boxes and "a label that is not in the base scene"
     needed = {
         "object": objects <= boxes and "an object that is not in the base scene",
@@ -59,9 +59,7 @@ def what_pairs_need(kind: str, boxes: int, objects: int, labels: int) -> str:
         "known_object": three or label,
         "next_segment": three or label,
     }[kind]
-    if not needed:
-        return ""
-    return f"{kind}: needs {needed}; there are {boxes} boxes, {objects} objects and {labels} labels"
+    return needed or ""
 
 
 NO_TEXTS = ProbeTexts(**dict.fromkeys(asdict(ProbeTexts())))

@@ -49,7 +49,7 @@ def planted_pairs(kind: str, part: str, n: int) -> TokenizedPairs:
 
 @cache
 @torch.inference_mode()
-def mean_outputs(name: str, n: int = 140) -> torch.Tensor:
+def mean_outputs(name: str, n: int = 280) -> torch.Tensor:
     """Mean head outputs over ablation prompts, [pos, layer, head, d_head]."""
     decoder, prompts = planted_decoder(name), planted_prompts("ablation", n)
     clean = run_clean(decoder, to_ids(decoder, prompts.ids), keep=["z"])
