@@ -217,8 +217,8 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
             summary.append(row)
             if row["n_heads"] and not is_selection(row):
                 log(
-                    f"{decoder.name}: group {group.letter}, {desideratum.name}: patching the heads that its mask chose "
-                    "is not shown to do more than patching none, so it selects none"
+                    f"{decoder.name}: group {group.letter}, {desideratum.name}: patching the heads that its mask "
+                    "chose is not shown to do more than patching none, so it selects none"
                 )
             given = answers_table(scene, right["chosen"], none)
             answers.append(given.assign(letter=group.letter, desideratum=desideratum.name))

@@ -17,6 +17,7 @@ from entity_mech.methods import (
     put_back,
     role_map,
     stability,
+    wordings,
 )
 from entity_mech.methods.behaviour import behaviour_summary
 from entity_mech.methods.head_scores import Effects, score_table
@@ -42,6 +43,7 @@ COLUMNS = {
     "path_patching": ["model", *_scores()],
     "pruning": put_back.SUMMARY_COLUMNS,
     "stability": ["model", *stability.COLUMNS],
+    "wordings": ["model", *wordings.COLUMNS],
     "faithfulness": faithfulness.COLUMNS,
     "completeness": completeness.COLUMNS,
     "overlap": overlap.OVERLAP_COLUMNS,

@@ -133,7 +133,8 @@ def test_too_few_prompts_for_the_threshold_are_a_note():
     few = load_config({"prompts": {"pruning": 140}}, check_files=False)
     assert notes(few) == [
         "prompts.pruning: 140 prompts are too few for pruning.threshold = 0.01: the 2 prompts of "
-        "pruning.least_prompts are 1.4% of them, and a head stays only where it costs as much. The threshold decides from 200 prompts on."
+        "pruning.least_prompts are 1.4% of them, and a head stays only where it costs as much. The threshold decides "
+        "from 200 prompts on."
     ]
     for own in ({"threshold": 0.015}, {"least_prompts": 1}, {"threshold": 0}):
         assert notes(load_config({"prompts": {"pruning": 140}, "pruning": own}, check_files=False)) == []
@@ -172,8 +173,8 @@ def models(*names: str, **more) -> list[dict]:
             # six steps in two epochs, of which the last mask is tried after the fourth
             {"dcm": {"pairs": {"train": 96}}},
             "dcm.pairs.train: 96 pairs are too few for a mask to choose a head: the last one that is tried comes "
-            "after 4 steps (dcm.batch_size 32, epochs 2, validate_every 4) of dcm.learning_rate 0.1, and a weight has to "
-            "fall from 1 to 0.5. It takes 5 steps.",
+            "after 4 steps (dcm.batch_size 32, epochs 2, validate_every 4) of dcm.learning_rate 0.1, and a weight has "
+            "to fall from 1 to 0.5. It takes 5 steps.",
         ),
         ({"dcm": {"learning_rate": 0.001}}, "dcm.pairs.train: 1000 pairs are too few"),
         ({"probes": {"pairs": {"train": 32}}}, "probes.pairs.train: 32 pairs are too few"),

@@ -113,7 +113,7 @@ def test_tables_and_empty_groups(model):
 
 
 def test_a_selection_at_chance_is_none(model, capsys):
-    """A mask has a best choice on its validation pairs, whatever it is worth; on test pairs it may be worth nothing."""
+    """A mask has a best choice on its validation pairs, on test pairs it may be worth nothing."""
     decoder, options = decoder_from(model), DcmOptions(batch_size=8)
     wanted = desideratum(model, A, 1, louder=8.0)
     other = np.roll(wanted.test.pairs.target, 1)

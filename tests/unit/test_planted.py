@@ -169,7 +169,7 @@ def test_groups_carry_what_the_wiring_says(name, letter):
     carries = describe(VARIANTS[name])["groups"][letter]["carries"]
     for kind in DESIDERATA:
         found = follows(name, letter, kind)
-        assert found > 0.95 if kind in carries else found < 0.1, kind
+        assert found > 0.95 if kind in carries else found < 2 / 7, kind  # 1/7 where nothing says which box
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "hard_repaired"])
