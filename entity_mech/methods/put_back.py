@@ -79,7 +79,7 @@ def by_score(candidates: Circuit, heads: Collection[Placed]) -> list[Placed]:
 
     Ties: the order of the groups, then of their heads.
     """
-    share = {}
+    share: dict[Placed, float] = {}
     for group in candidates.groups:
         strongest = min((group.score(head) for head in group.heads), default=0.0)
         share |= {(group.name, head): group.score(head) / strongest if strongest else 0.0 for head in group.heads}

@@ -219,8 +219,9 @@ def _known_label(base: Queries, source: Queries) -> np.ndarray:
 
 
 def _known_object(base: Queries, source: Queries) -> np.ndarray:
-    good: np.ndarray = _elsewhere(_place_of(base.scenes.objects, source.answer), base, source)
-    return good & _unknown_label(base, source)
+    place = _place_of(base.scenes.objects, source.answer)
+    good: np.ndarray = _elsewhere(place, base, source) & _unknown_label(base, source)
+    return good
 
 
 def _elsewhere(place: np.ndarray, base: Queries, source: Queries) -> np.ndarray:

@@ -173,8 +173,8 @@ def models(*names: str, **more) -> list[dict]:
             # six steps in two epochs, of which the last mask is tried after the fourth
             {"dcm": {"pairs": {"train": 96}}},
             "dcm.pairs.train: 96 pairs are too few for a mask to choose a head: the last one that is tried comes "
-            "after 4 steps (dcm.batch_size 32, epochs 2, validate_every 4) of dcm.learning_rate 0.1, and a weight has "
-            "to fall from 1 to 0.5. It takes 5 steps.",
+            "after 4 steps (dcm.batch_size 32, epochs 2, validate_every 4) of dcm.learning_rate 0.1, and a weight "
+            "has to fall from 1 to 0.5. It takes 5 steps.",
         ),
         ({"dcm": {"learning_rate": 0.001}}, "dcm.pairs.train: 1000 pairs are too few"),
         ({"probes": {"pairs": {"train": 32}}}, "probes.pairs.train: 32 pairs are too few"),

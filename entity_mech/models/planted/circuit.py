@@ -46,7 +46,7 @@ class Role:
 
 # An object's own code names an object that stands in the prompt. A gives it as the answer, whether it stands there or
 # not; a pointer only finds it where it is.
-_POINTS = {"ordinal": ("position",), "object": ("known_object",)}
+_POINTS: dict[str, tuple[str, ...]] = {"ordinal": ("position",), "object": ("known_object",)}
 _ANSWERS = ("object", "known_object")
 ROLES = {
     role.letter: role

@@ -15,7 +15,9 @@ from entity_mech.methods.sense import (
     broken_pruning,
     coarse_pruning,
     empty_groups,
+    hidden_groups,
     low_ceiling,
+    missed_heads,
     missing_searches,
     no_better_than_random,
 )
@@ -23,9 +25,11 @@ from entity_mech.reporting.findings.estimate import Estimate, estimate, percent
 from entity_mech.reporting.findings.finding import LEFT_OUT, SAME_CIRCUIT, Finding
 from entity_mech.reporting.findings.limits import Limits
 from entity_mech.reporting.published import published
-from entity_mech.reporting.study import Study
+from entity_mech.reporting.study import Group, Study
 from entity_mech.reporting.tables import HALF, Tables, faithfulness_table, first, is_true
 from entity_mech.task.roles import own_name
+
+HIDDEN = "hidden groups"
 
 
 def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: str) -> list[Finding]:
@@ -34,6 +38,7 @@ def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: st
         role_map_finding(study, tables, limits, model),
         pruning_finding(study, tables, model),
         empty_groups_finding(study, tables, model),
+        hidden_groups_finding(study, tables, limits, model),
         faithfulness_finding(study, tables, limits, model),
         *worth_findings(study, tables, limits, model),
         stability_finding(study, tables, model),
@@ -67,7 +72,7 @@ def pruning_finding(study: Study, tables: Tables, model: str) -> Finding | None:
     row = None if table is None else first(table, model=model)
     if row is None:
         return None
-    name, numbers = study.label(model), row.to_dict()
+    name, numbers = study.label(model), {str(column): value for column, value in row.items()}
     before, after = (
         estimate(row, f"faithfulness_{when}", f"faithfulness_{when}_low", f"faithfulness_{when}_high")
         for when in ("before", "after")
@@ -83,13 +88,31 @@ def pruning_finding(study: Study, tables: Tables, model: str) -> Finding | None:
 
 def empty_groups_finding(study: Study, tables: Tables, model: str) -> Finding | None:
     """Which groups of a circuit have no heads; None where all have some."""
+    text = empty_groups(study.label(model), list(_empty(study, tables, model)))
+    return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
+
+
+def hidden_groups_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
+    """Which groups have no heads although the role map shows that the model needs heads at their token."""
+    table, empty = tables.get("role_map"), _empty(study, tables, model)
+    if table is None or not empty:
+        return None
+    full = {own_name(group.token) for group in study.groups if _name(group) not in empty}
+    text = hidden_groups(study.label(model), table[table["model"] == model], empty, full, limits.alpha)
+    return Finding(SAME_CIRCUIT, model, HIDDEN, text, source="role_map") if text else None
+
+
+def _empty(study: Study, tables: Tables, model: str) -> dict[str, str]:
+    """The token of each group without heads, by the group's name in words."""
     table = tables.get("circuits")
     if table is None:
-        return None
+        return {}
     kept = set(table[(table["model"] == model) & is_true(table["kept"])]["letter"])
-    empty = [f"group {group.letter} ({group.words})" for group in study.by_letter if group.letter not in kept]
-    text = empty_groups(study.label(model), empty)
-    return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
+    return {_name(group): own_name(group.token) for group in study.by_letter if group.letter not in kept}
+
+
+def _name(group: Group) -> str:
+    return f"group {group.letter} ({group.words})"
 
 
 def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
@@ -145,6 +168,10 @@ def worth_of(study: Study, tables: Tables, limits: Limits, model: str) -> str:
         if text and "role_map" not in tables:
             text += " The role map, which this run left out, says where."
         said.append(text)
+        pruning = first(tables["pruning"], model=model) if "pruning" in tables else None
+        if pruning is not None:
+            before, share = float(pruning["faithfulness_before"]), limits.ceiling_share
+            said.append(missed_heads(study.label(model), before, row["ceiling_faithfulness"], share))
     return " ".join(filter(None, said))
 
 
