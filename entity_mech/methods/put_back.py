@@ -174,7 +174,7 @@ def with_returned(pruned: Pruned, restored: Restored) -> tuple[pd.DataFrame, Jud
     return table, Judged(before, after)
 
 
-def summary(
+def pruning_summary(
     candidates: Circuit,
     restored: Restored,
     whole: np.ndarray,
@@ -243,5 +243,5 @@ def put_back(
     answers = circuit_answers(decoder, prompts, means, "what pruning left")
     restored = restore(candidates, pruned.circuit, answers, options)
     whole = correct_without(decoder, prompts, means, [()], label="intact model")[0]
-    table = summary(candidates, restored, whole, prompts.scene, options)
+    table = pruning_summary(candidates, restored, whole, prompts.scene, options)
     return Holding(restored.circuit, *with_returned(pruned, restored), table, restored.returned)

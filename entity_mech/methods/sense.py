@@ -59,7 +59,7 @@ def low_ceiling(circuit: str, model: str, ceiling: float, least: float) -> str:
 
 
 def broken_pruning(model: str, pruning: Mapping[str, object]) -> str:
-    """For a circuit that pruning broke. pruning: a row of `put_back.summary`."""
+    """For a circuit that pruning broke. pruning: a row of `put_back.pruning_summary`."""
     count = int(str(pruning["put_back"]))
     if not count:
         return ""
@@ -73,7 +73,7 @@ def broken_pruning(model: str, pruning: Mapping[str, object]) -> str:
 
 
 def coarse_pruning(model: str, pruning: Mapping[str, object]) -> str:
-    """For pruning prompts so few that its threshold decides nothing. pruning: a row of `put_back.summary`."""
+    """For pruning prompts so few that its threshold decides nothing. pruning: a row of `put_back.pruning_summary`."""
     accuracy, n, threshold, least = (
         float(str(pruning[name])) for name in ("accuracy_before", "n", "threshold", "least_prompts")
     )

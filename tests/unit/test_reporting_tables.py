@@ -38,6 +38,7 @@ def made() -> dict[str, pd.DataFrame]:
         "knockout": more.knockout(STUDY, 4),
         "dcm_curves": tables.dcm_curves(STUDY),
         "stability": tables.stability(STUDY),
+        "wordings": tables.wordings("base"),
     }
     return {**found, "path_patching": tables.path_patching(STUDY, 4, 4, tables.SMALL)}
 

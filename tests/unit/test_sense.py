@@ -108,9 +108,7 @@ def test_what_pruning_did_is_told() -> None:
     row = given["pruning"]["model"] == "chat"
     given["pruning"].loc[row, ["put_back", "names", "faithfulness_minimal", "n"]] = [1, "A 4.1", 0.02, 140]
     said = about(found_in(TWO, given), "same_circuit", "chat", "pruning").sentence
-    assert (
-        "it falls from 99% of the model's accuracy to 2%. 1 head came back, with which it reaches 96%: A 4.1." in said
-    )
+    assert "it falls from 99% of the model's accuracy to 2%. 1 head came back, with which it reaches 96%: A 4" in said
     assert "2 of the 140 pruning prompts are more than pruning.threshold (0.01): 2.0% of the accuracy" in said
     assert "From 286 prompts on the threshold decides." in said
 
