@@ -106,9 +106,9 @@ def pruned():
     return prune
 
 
-@pytest.mark.parametrize("name", ["redundant", "hard_repaired"])
-def test_the_planted_circuits_that_pruning_breaks_hold(pruned, name):
-    minimal, found = pruned(name)
+@pytest.mark.parametrize(("name", "n"), [("redundant", 140), ("hard_repaired", 301)])
+def test_the_planted_circuits_that_pruning_breaks_hold(pruned, name, n):
+    minimal, found = pruned(name, n)
     row = found.summary.iloc[0]
     assert minimal.circuit.group("value_fetcher").heads == ()
     assert row["faithfulness_minimal"] < 0.1
