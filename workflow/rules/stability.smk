@@ -25,7 +25,7 @@ rule resample_scenes:
     params:
         options={
             **CONFIG.stability.model_dump(),
-            **CONFIG.pruning.model_dump(exclude={"shards"}),
+            "pruning": CONFIG.pruning.model_dump(exclude={"shards"}),
             "seed": CONFIG.seed,
         },
         code=code("resample_scenes"),
