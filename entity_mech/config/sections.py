@@ -75,8 +75,8 @@ class Model(Section):
     )
     circuit: str | None = key(
         None,
-        "File of a circuit (a run's circuits/{model}.json, or lists of [layer, head] by group) that is used instead of "
-        "searching and pruning.",
+        "File of a circuit (a run's circuits/{model}.json, or lists of [layer, head] by group) that is used instead "
+        "of searching and pruning.",
         cost="saves path_patch and prune_circuit",
         min_length=1,
     )

@@ -114,7 +114,7 @@ def mask_of(
 
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
-    """A circuit as plain data; `rank` counts from 1 among the group's candidates. A score that is not known is None."""
+    """A circuit as plain data; `rank` counts from 1 among the group's candidates. None: a score that is not known."""
 
     def group_to_json(group: HeadGroup) -> dict[str, Any]:
         candidates = group.candidates or group.scored()

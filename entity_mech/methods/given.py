@@ -30,7 +30,9 @@ def chain_groups(searches: Sequence[PathSearch]) -> list[ChainGroup]:
     return [ChainGroup(search.name, search.letter, search.token) for search in searches]
 
 
-def given_scores(path: str | Path, searches: Sequence[PathSearch], size: Size) -> tuple[pd.DataFrame, dict[str, float]]:
+def given_scores(
+    path: str | Path, searches: Sequence[PathSearch], size: Size
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """A given table of scores as `head_scores.score_table` would have written it, and the offset of each search.
 
     Scores come without their offset (`without_offset`); receivers are chosen by the config's numbers. What the table
@@ -81,8 +83,8 @@ def given_circuit(
     """A given circuit of a model, and the threshold that its file says it was pruned by.
 
     scores: the model's table of scores. With it, heads have its scores and stand strongest first; without, they have
-    those of the circuit's file and stand as there. Raises UserError when the circuit does not fit the chain or a model
-    of this size.
+    those of the circuit's file and stand as there. Raises UserError when the circuit does not fit the chain or a
+    model of this size.
     """
     try:
         given = read_given_circuit(path)
@@ -91,7 +93,10 @@ def given_circuit(
         wrong = [str(error)]
     if wrong:
         raise UserError(f"{path}: {'; '.join(wrong)}")
-    known = {} if scores is None else scores.set_index(["search", "layer", "head"])["score"].to_dict()
+    known: dict[tuple[str, int, int], float] = {}
+    if scores is not None:
+        places = zip(scores["search"], scores["layer"], scores["head"], strict=True)
+        known = dict(zip(places, scores["score"], strict=True))
     groups = {group.name: group for group in given.groups}
     return Circuit(model, tuple(_group(groups[one.name], one, known) for one in chain)), given.threshold
 

@@ -61,8 +61,8 @@ def overlap(
     Args:
         circuits: in the order of the config; of each pair the first is the reference.
         sizes: (layers, heads) by model; pairs of models of different sizes are left out.
-        scores: path-patching tables by model. Without both of a pair's, which heads could have been chosen is not known,
-            nor what chance would give: NaN.
+        scores: path-patching tables by model. Without both of a pair's, which heads could have been chosen is not
+            known, nor what chance would give: NaN.
 
     Columns: circuit_1, circuit_2, group (or whole_circuit), letter, heads_1, heads_2, shared, precision (shared
     over the second's), recall (over the first's), jaccard, the same for random sets of these sizes out of the heads
@@ -82,7 +82,7 @@ Pools = Mapping[str, Heads]
 
 
 def compare(first: Circuit, second: Circuit, pools: tuple[Pools, Pools] | None) -> list[tuple[object, ...]]:
-    """Rows of `overlap` for one pair. pools: of each circuit the heads that could be chosen, by group; or not known."""
+    """Rows of `overlap` for one pair. pools: heads of each circuit that could be chosen; None: not known."""
     rows: list[tuple[object, ...]] = []
     others = {group.name: group for group in second.groups}
     for group in first.groups:

@@ -91,7 +91,7 @@ def _head(group: str, entry: Any) -> GivenHead:
     place = [_part(entry, "layer"), _part(entry, "head")]
     if not all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in place):
         raise UserError(f"head {place} of {group}: layer and head should be whole numbers from 0 on")
-    return GivenHead(group, *place, _number(entry.get("score")))
+    return GivenHead(group, place[0], place[1], _number(entry.get("score")))
 
 
 def circuit_problems(circuit: GivenCircuit, chain: Sequence[ChainGroup], size: Size | None) -> list[str]:

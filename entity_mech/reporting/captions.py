@@ -34,8 +34,8 @@ SHARED = {
         {{ model.threshold }}{% endfor %}
     """,
     "given": """
-        {%- for model in config.models if model.circuit %} The circuit of {{ model.label or model.name }} was given, not
-        pruned here. {%- endfor %}
+        {%- for model in config.models if model.circuit %} The circuit of {{ model.label or model.name }} was given,
+        not pruned here. {%- endfor %}
     """,
     # How many prompts a model answers correctly is known only after the run: the score maps say so.
     "scored": """

@@ -1,9 +1,10 @@
 """The published numbers (Prakash et al., ICLR 2024, arXiv 2402.14811), which stand beside ours.
 
-They are data: `published/*.csv`, keyed by the paper's model names (llama-7b, vicuna-7b, goat-7b, float-7b). A model of
-a run is one of the paper's when it has that name, and its numbers are comparable where the prompts are the paper's: its
-sentences, seven boxes. In a run of other prompts there are no published numbers. Accuracies are shares, not percents;
-`knockout.csv` counts the first blocked layer from 0. Scores and circuits of the paper are not here but in the folder
+They are data: `published/*.csv`, keyed by the paper's model names (llama-7b, vicuna-7b, goat-7b, float-7b). A model
+of a run is one of the paper's when it has that name, and its numbers are comparable where the prompts are the
+paper's: its sentences, seven boxes. In a run of other prompts there are no published numbers. Accuracies are shares,
+not percents; `knockout.csv` counts the first blocked layer from 0. Scores and circuits of the paper are not here but in
+the folder
 `published` of the project, for studies to start from (docs/published.md).
 
 The published accuracies of the label desideratum are left out: its targets were encoded without their leading
@@ -69,9 +70,7 @@ def published_circuit_accuracy(study: Study) -> dict[tuple[str, str], tuple[floa
     }
 
 
-def beside(
-    study: Study, table: pd.DataFrame, name: str, keys: list[str], value: str = "accuracy"
-) -> pd.DataFrame:
+def beside(study: Study, table: pd.DataFrame, name: str, keys: list[str], value: str = "accuracy") -> pd.DataFrame:
     """The table with a column `published`, matched on key columns; NaN where the paper has nothing comparable."""
     found = published(study, name)[[*keys, value]].rename(columns={value: "published"})
     joined = table.merge(found, on=keys, how="left", validate="many_to_one")

@@ -142,9 +142,7 @@ def cmap_inputs_table(study: Study, results: pd.DataFrame, behaviour: pd.DataFra
     return _across_models(study, beside_random(results, ["part", "input"]), own, "cmap_inputs", ["part", "input"])
 
 
-def _across_models(
-    study: Study, table: pd.DataFrame, own: pd.Series, name: str, keys: list[str]
-) -> pd.DataFrame:
+def _across_models(study: Study, table: pd.DataFrame, own: pd.Series, name: str, keys: list[str]) -> pd.DataFrame:
     table["donor_accuracy"], table["target_accuracy"] = table["donor"].map(own), table["target"].map(own)
     table = beside(study, table, name, ["donor", "target", *keys])
     table.loc[table["circuit"] != table["donor"], "published"] = np.nan  # the paper patched the donor's own circuit

@@ -36,10 +36,12 @@ class Job:
 class Figure:
     """A figure of a run, or one for each model.
 
-    name: of its rule (draw_{name}). tables: of the run, in the order in which the function takes them; it is drawn where
-    the run has the first, and takes None for another that the run has not. draw: its module under `reporting/figures` where that has another name, and after a colon the function where that has.
-    style: keys of the config's `figures` that it uses, beside formats and dpi. per_model: one figure for every model (with
-    needs: for those that have it), in a folder of the figure's name. caption: a Jinja template over the run's config; see `reporting/captions.py`.
+    name: of its rule (draw_{name}). tables: of the run, in the order in which the function takes them; it is drawn
+    where the run has the first, and takes None for another that the run has not. draw: its module under
+    `reporting/figures` where that has another name, and after a colon the function where that has. style: keys of the
+    config's `figures` that it uses, beside formats and dpi. per_model: one figure for every model (with needs: for
+    those that have it), in a folder of the figure's name. caption: a Jinja template over the run's config; see
+    `reporting/captions.py`.
     """
 
     name: str
@@ -73,9 +75,10 @@ class Stage:
 
     name: the stage's target, and its word in the config's `leave_out` where it is optional. jobs: rules that run for
     it. tables: tables of the run that it makes -> the file of each of their parts, below results/{run}; an empty text
-    where a rule of the stage writes the whole table. needs: table -> what only some models have, so that the others have
-    no part of it. files: other results of it, a file for each part. per: what has a part each. found_in: which of its tables the findings are made from. section: of index.html in which its figures
-    stand (`reporting/catalogue.py`).
+    where a rule of the stage writes the whole table. needs: table -> what only some models have, so that the others
+    have no part of it. files: other results of it, a file for each part. per: what has a part each. found_in: which
+    of its tables the findings are made from. section: of index.html in which its figures stand
+    (`reporting/catalogue.py`).
     """
 
     name: str
@@ -103,8 +106,8 @@ class TablePart:
 class Run:
     """What decides which stages and files a run has.
 
-    pairs: (model, circuit). fine_tuned: models that are held against the base. given_scores, given_circuits: models that
-    bring these instead of being searched, or searched and pruned.
+    pairs: (model, circuit). fine_tuned: models that are held against the base. given_scores, given_circuits: models
+    that bring these instead of being searched, or searched and pruned.
     """
 
     models: tuple[str, ...]
@@ -131,9 +134,7 @@ class Run:
     def stages(self, table: tuple[Stage, ...]) -> tuple[Stage, ...]:
         """The stages that it has: those not left out whose tables, where they have some, are about some model."""
         return tuple(
-            stage
-            for stage in table
-            if stage.name not in self.leave_out and (self.tables(stage) or not stage.tables)
+            stage for stage in table if stage.name not in self.leave_out and (self.tables(stage) or not stage.tables)
         )
 
     def tables(self, stage: Stage) -> list[str]:

@@ -47,11 +47,10 @@ def written(folder: Path, table: pd.DataFrame) -> Path:
 
 def refusal(folder: Path, text: str, name: str = "scores.csv") -> str:
     (folder / name).write_text(text)
+    readers = {"scores.csv": lambda path: given_scores(path, CHAIN, SIZE)}
+    read = readers.get(name, lambda path: given_circuit(path, "m", GROUPS, SIZE))
     with pytest.raises(UserError) as refused:
-        if name == "scores.csv":
-            given_scores(folder / name, CHAIN, SIZE)
-        else:
-            given_circuit(folder / name, "m", GROUPS, SIZE)
+        read(folder / name)
     assert str(refused.value).startswith(f"{folder / name}: ")
     return str(refused.value).removeprefix(f"{folder / name}: ")
 
@@ -74,7 +73,9 @@ def test_a_table_of_the_searches_comes_back_as_it_was(tmp_path):
     rng = np.random.default_rng(0)
     tables = []
     for search in CHAIN:
-        effects = {kind: Effects(rng.normal(size=(12, 5)), rng.normal(size=(12, 5))) for kind in ("corrupted", "null")}
+        effects = {
+            kind: Effects(rng.normal(size=(12, 5)), rng.normal(size=(12, 5))) for kind in ("corrupted", "null")
+        }
         tables.append(score_table(search, effects, 3).drop(columns="candidate"))
     whole = pd.concat(tables, ignore_index=True)
     shuffled = whole.sample(frac=1, random_state=0)
@@ -116,7 +117,10 @@ def test_scores_that_differ_in_the_last_layer_are_left_as_they_are():
         (lambda t: t.assign(head=t["head"] - 1), "line 2: head '-1' is not a whole number from 0 on (and 7 more"),
         (lambda t: t.assign(layer=t["layer"] + 1), "there is no head 4.0 of value_fetcher: the model has 4 layers"),
         (lambda t: t[t["search"] == "value_fetcher"], "nothing is said about the search structure_reader"),
-        (lambda t: t.replace("value_fetcher", "fetcher"), "fetcher is no search of this config (value_fetcher, struc"),
+        (
+            lambda t: t.replace("value_fetcher", "fetcher"),
+            "fetcher is no search of this config (value_fetcher, ",
+        ),
         (lambda t: t.assign(token="last"), "structure_reader sits at the token 'last', in this config at 'previous"),
         (lambda t: t.assign(letter="A"), "structure_reader has the letter A, in this config D"),
     ],
@@ -232,6 +236,9 @@ def test_without_scores_overlap_by_chance_is_not_known(tmp_path):
 # Before any job: the config's own check.
 
 
+TINY = ["value_fetcher", "position_transmitter", "position_detector", "structure_reader"]
+
+
 def raw_config(folder: Path, **more: object) -> dict:
     """A study of one shipped model, in the working directory, with what is given for it."""
     shutil.copytree(ROOT / "demo_models/tiny/base", folder / "base")
@@ -239,9 +246,8 @@ def raw_config(folder: Path, **more: object) -> dict:
 
 
 def tiny_scores() -> pd.DataFrame:
-    names = ["value_fetcher", "position_transmitter", "position_detector", "structure_reader"]
     return pd.DataFrame(
-        [(name, layer, head, 0.0) for name in names for layer in range(4) for head in range(4)],
+        [(name, layer, head, 0.0) for name in TINY for layer in range(4) for head in range(4)],
         columns=["search", "layer", "head", "score"],
     )
 
@@ -250,7 +256,7 @@ def test_a_config_with_fitting_files_is_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     raw = raw_config(tmp_path, scores="scores.csv", circuit="circuit.json", threshold=0)
     written(tmp_path, tiny_scores())
-    circuit_file(tmp_path, {name: [[0, 0]] if "value" in name else [] for name in tiny_scores()["search"].unique()})
+    circuit_file(tmp_path, {name: [[0, 0]] if "value" in name else [] for name in TINY})
     config = load_config(raw)
     assert config.threshold("base") == 0
     assert config.plan().having("pruning") == ()
@@ -259,11 +265,21 @@ def test_a_config_with_fitting_files_is_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("key", "path", "text", "said"),
     [
-        ("scores", "scroes.csv", "", "scroes.csv: there is no such file (relative to the working directory). Did you "),
+        (
+            "scores",
+            "scroes.csv",
+            "",
+            "there is no such file (relative to the working directory). Did you mean ",
+        ),
         ("scores", "results/mine/scores.csv", "search", "this run writes into results/mine itself"),
         ("scores", "scores.csv", "search,layer,head,score\n", "scores.csv: it has no rows."),
         ("circuit", "circuit.json", '{"a": []}', "a is no search of this config (value_fetcher, "),
-        ("circuit", "circuit.json", json.dumps({**dict.fromkeys(tiny_scores()["search"], [[9, 0]])}), "there is no he"),
+        (
+            "circuit",
+            "circuit.json",
+            json.dumps({name: [[9, 0]] for name in TINY}),
+            "there is no head 9.0 of value_fetcher",
+        ),
     ],
 )
 def test_a_config_says_which_file_of_which_model_does_not_fit(tmp_path, monkeypatch, key, path, text, said):

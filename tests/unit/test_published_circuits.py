@@ -102,7 +102,7 @@ def test_pruning_by_the_published_accuracies_gives_the_published_circuit(model):
 
 
 def test_one_threshold_for_both_gives_other_circuits():
-    """The paper used .01 for Llama and 0 for Goat: at .01 Goat would have about half its heads (method, section 5)."""
+    """The paper used .01 for Llama and 0 for Goat: at .01 Goat would have half its heads (method, section 5)."""
     assert pruned(GOAT, 0.01).size == 90
     assert pruned(LLAMA, 0.0).size > 72
 
@@ -118,7 +118,9 @@ def test_the_offset_of_each_published_map(model):
 
 def test_goats_published_d_scores_choose_four_heads_unless_the_offset_is_taken_off():
     raw = table(GOAT, "scores")
-    assert (raw.loc[raw["search"] == "structure_reader", "score"] == 0.017218).sum() == 608
+    above = raw[(raw["search"] == "structure_reader") & (raw["layer"] >= 13)]  # of all receivers
+    assert len(above) == 608
+    assert set(above["score"]) == {0.017218}
     for name, letter, token in chain_groups(searches(GOAT)):
         raw.loc[raw["search"] == name, ["letter", "token"]] = [letter, token]
     shifted = choose_circuit(GOAT, raw, keep(GOAT)).group("structure_reader")
@@ -145,7 +147,7 @@ def tied(matrix: np.ndarray, v: int, chosen: list[int]) -> bool:
     return bool(chosen and left and drop[left].max() == drop[chosen].min())
 
 
-@pytest.mark.parametrize(("model", "ties"), [(LLAMA, 14), (GOAT, 54)])
+@pytest.mark.parametrize(("model", "ties"), [(LLAMA, 57), (GOAT, 113)])
 def test_the_sets_removed_beside_a_head_are_those_of_the_published_drops(model, ties):
     circuit, pairs, found = candidates(model), table(model, "pairs"), 0
     for group in circuit.groups:

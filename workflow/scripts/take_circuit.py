@@ -21,7 +21,7 @@ with job(snakemake):
     if snakemake.params.threshold is not None:
         threshold = snakemake.params.threshold
     source = {"file": given, "digest": file_digest(given)}
-    log("the circuit is that of {file}, digest {digest}".format(**source))
+    log(f"the circuit is that of {given}, digest {source['digest']}")
     empty = [f"group {one.letter}" for one in circuit.groups if not one.heads]
     warn(empty_groups(info["name"], empty, GIVEN_EMPTY))
     write_circuit(snakemake.output.circuit, circuit, threshold=threshold, provenance={"given": source})

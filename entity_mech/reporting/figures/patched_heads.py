@@ -112,7 +112,9 @@ def _probe_table(study: Study, results: pd.DataFrame, letter: str, masks: pd.Dat
     keys = ["model", "circuit", "letter", "pairs"]
     patched = results[(results["letter"] == letter) & (results["desideratum"] == PLAIN)]
     own, base = patched["circuit"] == patched["model"], patched["circuit"] == study.base
-    parts = [beside(study, patched[who].assign(heads=name), "probes", keys) for who, name in ((own, OWN), (base, BASES))]
+    parts = [
+        beside(study, patched[who].assign(heads=name), "probes", keys) for who, name in ((own, OWN), (base, BASES))
+    ]
     if masks is not None:
         trained = masks[(masks["letter"] == letter) & (masks["model"] == masks["circuit"])]
         trained = trained.assign(pairs=trained["desideratum"], heads=TRAINED)

@@ -55,8 +55,9 @@ def _offset(scores: pd.DataFrame) -> list[str]:
     shifted = scores[scores["offset"] != 0]
     if shifted.empty:
         return []
-    named = ", ".join(f"{row['search'].replace('_', ' ')} {float(row['offset']):+.4f}" for _, row in shifted.iterrows())
+    pairs = zip(shifted["search"], shifted["offset"], strict=True)
+    named = ", ".join(f"{search.replace('_', ' ')} {offset:+.4f}" for search, offset in pairs)
     return [
-        f"Every head of the last layer, which no other head can hear, should score 0 but shares another number in the "
-        f"map of {named}: it was taken off all scores of that map."
+        f"Heads of the last layer, which no other head can hear, should score 0 but share another number in the maps "
+        f"of {named}: it was taken off all scores of its map."
     ]

@@ -271,7 +271,9 @@ def patched_heads_finding(study: Study, tables: Tables, model: str, group: Group
         f"The heads that carry the {what} in group {group.letter} of {base} move the answer on {here} of the fresh "
         f"pairs in {label}, {there} in {base}: {end}."
     )
-    known = first(published(study, "patched_heads"), model=model, circuit=study.base, letter=group.letter, desideratum=what)
+    known = first(
+        published(study, "patched_heads"), model=model, circuit=study.base, letter=group.letter, desideratum=what
+    )
     value = np.nan if known is None else float(known["accuracy"])
     about = f"{group.letter} heads of the base ({what})"
     return Finding(SAME_FUNCTIONS, model, about, sentence, answer, here, value, "patched_heads")
