@@ -3,9 +3,8 @@
 They are data: `published/*.csv`, keyed by the paper's model names (llama-7b, vicuna-7b, goat-7b, float-7b). A model
 of a run is one of the paper's when it has that name, and its numbers are comparable where the prompts are the
 paper's: its sentences, seven boxes. In a run of other prompts there are no published numbers. Accuracies are shares,
-not percents; `knockout.csv` counts the first blocked layer from 0. Scores and circuits of the paper are not here but in
-the folder
-`published` of the project, for studies to start from (docs/published.md).
+not percents; `knockout.csv` counts the first blocked layer from 0. The paper's scores and circuits, for studies to
+start from, are in the project's folder `published` (docs/published.md).
 
 The published accuracies of the label desideratum are left out: its targets were encoded without their leading
 space, so that no prediction could match them.
