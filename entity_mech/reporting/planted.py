@@ -19,6 +19,7 @@ import yaml
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json, read_table, write_table, write_text
+from entity_mech.reporting.findings.improved import about_outputs
 
 MARK = "<!-- tables: written by `python -m entity_mech.reporting.planted`; do not edit below -->\n"
 NONE, NO_HEADS = "none", "no heads"
@@ -31,7 +32,8 @@ def group_table(run: Path) -> pd.DataFrame:
     precision, recall: of the candidates (before pruning) and of the heads kept (after); precision is empty where
     there are no heads. weakest_planted, strongest_other: path-patching scores among the candidates. carries, found:
     what the group passes on in truth and by DCM. repaired, named: whether fine-tuning repaired it, and what the
-    findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned).
+    findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned). outputs: what
+    they say of its outputs, which also hold what was repaired before it.
     """
     functions, findings = read_table(run / "tables" / "dcm.csv"), read_table(run / "tables" / "findings.csv")
     rows = []
@@ -48,6 +50,7 @@ def group_table(run: Path) -> pd.DataFrame:
                     "found": function_found(functions, model, letter),
                     "repaired": letter == repaired,
                     "named": _named(findings, model, letter),
+                    "outputs": _named(findings, model, about_outputs(letter)),
                 }
             )
     return pd.DataFrame(rows)
@@ -125,9 +128,9 @@ def _heads_found(truth: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str
     }
 
 
-def _named(findings: pd.DataFrame, model: str, letter: str) -> str | None:
+def _named(findings: pd.DataFrame, model: str, about: str) -> str | None:
     said = findings[
-        (findings["question"] == "improved") & (findings["model"] == model) & (findings["about"] == letter)
+        (findings["question"] == "improved") & (findings["model"] == model) & (findings["about"] == about)
     ]
     return None if said.empty else str(said["answer"].iloc[0])
 
@@ -173,7 +176,10 @@ def tables_text(run: str, groups: pd.DataFrame, models: pd.DataFrame) -> str:
         {
             "model": str(model),
             "repaired": "".join(own["group"][own["repaired"]]),
-            **dict(zip(own["group"], own["named"], strict=True)),
+            **{
+                row["group"]: row["named"] + ("" if pd.isna(row["outputs"]) else f" (outputs: {row['outputs']})")
+                for row in own.to_dict("records")
+            },
         }
         for model, own in groups.dropna(subset="named").groupby("model", sort=False)
     ]

@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from entity_mech.methods.part_names import OUTPUTS
 from entity_mech.reporting.published import beside, published, published_circuit_accuracy
 from entity_mech.reporting.study import Study
 
 Tables = Mapping[str, pd.DataFrame]
-UNION, WHOLE = (
-    "full",
-    "whole_circuit",
-)  # parts of a circuit beside its groups: the chosen heads of all groups, all heads
 BETWEEN = ["base", "model", "donor", "target", "circuit"]
 HEADS = ["search", "letter", "token", "layer", "head", "score", "kept"]
 HALF = 0.5  # of resampled scenes: heads kept less often are drawn hollow
@@ -127,9 +124,14 @@ def beside_random(results: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def cmap_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
+    """Rows of the chosen heads, with random controls, both models' own accuracies and published values.
+
+    A row a part and way of patching it; the paper patched the donor's outputs.
+    """
     own = results[results["kind"] == "own"].drop_duplicates("target").set_index("target")["accuracy"]
-    return _across_models(beside_random(results, ["part"]), own, "cmap", ["part"])
+    table = _across_models(beside_random(results, ["part", "way"]), own, "cmap", ["part"])
+    table.loc[table["way"] != OUTPUTS, "published"] = np.nan
+    return table
 
 
 def cmap_inputs_table(results: pd.DataFrame, behaviour: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,14 @@ def run(tmp_path, monkeypatch):
             [(*me, "model", 0.8, 1), (*me, "circuit", 0.4, 0.5), (*me, "ceiling", 0.72, 0.9), (*me, "random", 0, 0)],
         ),
         "completeness": (COMPLETENESS, [(*me, "group", 0.3), (*me, "half", 0.1)]),
-        "findings": (FINDINGS, [("improved", "tuned", "A", "yes"), ("improved", "tuned", "B", "not shown")]),
+        "findings": (
+            FINDINGS,
+            [
+                ("improved", "tuned", "A", "yes"),
+                ("improved", "tuned", "B", "not shown"),
+                ("improved", "tuned", "B outputs", "yes"),
+            ],
+        ),
     }
     for name, (columns, rows) in tables.items():
         pd.DataFrame(rows, columns=columns).to_csv(run / "tables" / f"{name}.csv", index=False)
@@ -67,6 +74,7 @@ def test_groups_are_compared_head_by_head(run):
     assert (a["found"], b["found"]) == ("object", planted.NO_HEADS)
     assert groups["repaired"].tolist() == [False, True]
     assert groups["named"].tolist() == ["yes", "not shown"]
+    assert groups["outputs"].fillna("nothing").tolist() == ["nothing", "yes"]
 
 
 def test_models_sum_up(run):
@@ -95,7 +103,7 @@ def test_the_page_gets_its_tables_below_the_mark(run, monkeypatch, capsys):
     assert text.startswith("# Prose")
     assert "old tables" not in text
     assert "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object | object |" in text
-    assert "| tuned | B | yes | not shown |" in text
+    assert "| tuned | B | yes | not shown (outputs: yes) |" in text
     assert text.endswith(capsys.readouterr().out.rstrip() + "\n")
     assert len(pd.read_csv(run / "tables" / "planted_groups.csv")) == 2
     page.write_text("no mark")
