@@ -20,9 +20,8 @@ OUTPUTS = {"repaired_q": {"A"}, "repaired_v": {"A", "B"}, "repaired_o": {"A", "B
 def patched(name: str) -> pd.DataFrame:
     base, tuned = side("weak", "base", PROMPTS), side(name, "chat", PROMPTS)
     planted = circuit(name, "chat")
-    parts = [
-        part for part in cmap_parts(planted, NO_MASKS, {}) if part.name in "ABC"
-    ]  # D, far from the end, takes long
+    # D, far from the end, takes long.
+    parts = [part for part in cmap_parts(planted, NO_MASKS, {}) if part.name in "ABC"]
     return run_cmap(base, tuned, {"chat": parts}, heads_of_both(planted), CmapOptions(directions=("into_base",)))
 
 

@@ -200,7 +200,7 @@ def test_cmap_table_has_controls_and_own_accuracies() -> None:
     assert row["target_accuracy"] == pytest.approx(0.66)
     assert row["donor_accuracy"] == pytest.approx(0.82)
     assert row["published"] == 0.82
-    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A")]["published"])
+    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A", "outputs")]["published"])
 
 
 def test_training_steps_are_counted_over_epochs() -> None:
