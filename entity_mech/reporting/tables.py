@@ -71,7 +71,8 @@ def scored_heads(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | Non
 def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
     """One row a circuit and model: the circuit's numbers, the ceiling's, mean and SD over random circuits.
 
-    random_below: how many of `random_draws` random circuits are less accurate.
+    random_below: how many of `random_draws` random circuits are less accurate. other_means: `position` or `role`, the
+    kind of means that the study did not choose; other_faithfulness and other_ceiling are with these.
     """
     names = ("accuracy", "faithfulness", "recall", "agreement")
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
@@ -93,11 +94,25 @@ def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
             "random_faithfulness": drawn["faithfulness"].mean(),
             "random_draws": len(drawn),
             "random_below": own["random_below"].iloc[0],
+            **_with_other_means(part),
             "published_faithfulness": known.get((circuit, model), (np.nan, np.nan))[1],
             "n": own["n"].iloc[0],
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _with_other_means(part: pd.DataFrame) -> dict[str, object]:
+    """The circuit's faithfulness, and its ceiling's, with means of the kind that the study did not choose."""
+    found: dict[str, object] = {"other_means": ""}
+    for what in ("circuit", "ceiling"):
+        other = part[part["kind"].str.startswith(f"{what}_by_")]
+        name = "other_faithfulness" if what == "circuit" else "other_ceiling"
+        for end in ("", "_low", "_high"):
+            found[name + end] = other[f"faithfulness{end}"].iloc[0] if len(other) else np.nan
+        if len(other):
+            found["other_means"] = other["kind"].iloc[0].removeprefix(f"{what}_by_")
+    return found
 
 
 def overlap_table(circuits: pd.DataFrame, correlation: pd.DataFrame) -> pd.DataFrame:

@@ -121,6 +121,7 @@ def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.Da
             share = 0.98 if name == model else float(rng.uniform(0.7, 1.02))
             kinds = [("model", None, 1024, 1.0), ("circuit", None, 72, share), ("ceiling", None, 512, 1.01)]
             kinds += [("random", draw, 72, float(rng.uniform(0, 0.02))) for draw in range(100)]
+            kinds += [("circuit_by_role", None, 72, share - 0.1), ("ceiling_by_role", None, 512, 0.95)]
             for kind, draw, heads, f in kinds:
                 numbers = {"accuracy": f * whole, "faithfulness": f, "recall": 0.9 * min(f, 1), "agreement": f * 0.8}
                 row = {"model": model, "circuit": name, "kind": kind, "draw": draw, "heads": heads, "n": 490}

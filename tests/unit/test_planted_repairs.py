@@ -5,7 +5,7 @@ import pytest
 
 from entity_mech.methods.cmap import CmapOptions, cmap_parts, heads_of_both, run_cmap
 from entity_mech.models.planted.variants import VARIANTS
-from tests.helpers.planted_models import circuit, prompts, side
+from tests.helpers.planted_sides import circuit, prompts, side
 from tests.helpers.reporting_answers import found_in
 from tests.helpers.reporting_study import make_study
 from tests.helpers.reporting_tables import run_tables

@@ -28,6 +28,7 @@ rule resolve_candidates:
     params:
         keep=keep,
         options={"tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("resolve_candidates"),
     script:
@@ -58,6 +59,7 @@ rule prune_pairs:
     params:
         shards=CONFIG.pruning.shards,
         options={"tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("prune_pairs"),
     script:
@@ -89,6 +91,7 @@ rule prune_circuit:
         **asks("prune_circuit"),
     params:
         options={**CONFIG.pruning.model_dump(exclude={"shards"}), "tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("prune_circuit"),
     script:

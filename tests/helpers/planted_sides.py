@@ -3,7 +3,9 @@
 from functools import cache
 
 import h5py
+import torch
 
+from entity_mech.engine.role_means import AblationPrompts, read_ablation, store_ablation
 from entity_mech.engine.store import read_head_outputs, store_head_outputs
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.cmap import Side
@@ -39,6 +41,22 @@ def prompts(split: str, n: int, seed: int = 0) -> TokenizedPrompts:
     """Prompts of a split that has nothing but prompts."""
     groups, _ = tokenize_records(build_split(split, words(), TASK, n, seed), build_tokenizer())
     return groups[""]["prompts"]
+
+
+@cache
+def ablation_prompts(n: int, seed: int = 0) -> AblationPrompts:
+    """n prompts laid out alike, and n of varying layout."""
+    groups, _ = tokenize_records(build_split("ablation", words(), TASK, n, seed), build_tokenizer())
+    return AblationPrompts(groups[""]["prompts"], [found["prompts"] for name, found in groups.items() if name])
+
+
+@cache
+def means(name: str, n: int, by_role: tuple[str, ...] = ()) -> torch.Tensor:
+    """Mean head outputs of a planted model."""
+    given = ablation_prompts(n)
+    with h5py.File(f"means of {name}", "w", driver="core", backing_store=False) as file:
+        store_ablation(decoder(name), given, file)
+        return torch.as_tensor(read_ablation(file, given.plain, by_role))
 
 
 def circuit(name: str, model: str | None = None) -> Circuit:
