@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.store import CHECKED, batches, read_means, store_means
@@ -30,25 +30,34 @@ def store_ablation(decoder: Decoder, prompts: AblationPrompts, group: h5py.Group
     play its role, and how many those are. A position whose role none of them plays keeps its own mean.
     """
     store_means(decoder, prompts.plain, group, batch)
-    s, same = decoder.shape, SameRole.of(prompts.plain)
-    n_roles = len(same.codes)
-    total = torch.zeros(s.n_layers, n_roles, s.n_heads, s.d_head, dtype=torch.float64)
+    means, counts = read_means(group), np.zeros(prompts.plain.ids.shape[1], np.int64)
+    if prompts.varied:
+        same = SameRole.of(prompts.plain)
+        by_role, count = _means_of_roles(decoder, prompts.varied, same, batch)
+        known = np.flatnonzero((same.position >= 0) & (count[same.position] > 0))
+        means[known], counts[known] = by_role[same.position[known]], count[same.position[known]]
+    group.create_dataset("role_mean", data=means, chunks=(1, *means.shape[1:]), **CHECKED)
+    group.create_dataset("role_count", data=counts, track_times=False)
+
+
+def _means_of_roles(
+    decoder: Decoder, varied: Sequence[TokenizedPrompts], same: SameRole, batch: int | None
+) -> tuple[Float[np.ndarray, "role layer head d_head"], Int64[np.ndarray, " role"]]:
+    """Mean over all tokens of each role, summed in float64, and how many there are."""
+    s, n_roles = decoder.shape, len(same.codes)
+    total = torch.zeros(n_roles, s.n_layers, s.n_heads, s.d_head, dtype=torch.float64)
     count = np.zeros(n_roles, np.int64)
-    for varied in prompts.varied:
-        roles = same.tokens(varied)
-        for rows in batches(decoder, varied, batch, f"{decoder.name}: mean head outputs by role"):
+    for prompts in varied:
+        roles = same.tokens(prompts)
+        for rows in batches(decoder, prompts, batch, f"{decoder.name}: mean head outputs by role"):
             at = np.nonzero(roles[rows] >= 0)
             which = torch.as_tensor(roles[rows][at])
             count += np.bincount(which.numpy(), minlength=n_roles)
             with torch.inference_mode():
-                z = run_clean(decoder, to_ids(decoder, varied.ids[rows]), {"z"}, last_layer=s.n_layers - 1).z
+                z = run_clean(decoder, to_ids(decoder, prompts.ids[rows]), {"z"}, last_layer=s.n_layers - 1).z
                 for layer, outputs in enumerate(z):
-                    total[layer].index_add_(0, which, outputs[at].to("cpu", torch.float64))
-    means = (total / torch.as_tensor(np.maximum(count, 1))[:, None, None]).transpose(0, 1).float().numpy()
-    known = (same.position >= 0) & (count[same.position] > 0)
-    by_role = np.where(known[:, None, None, None], means[same.position], read_means(group))
-    group.create_dataset("role_mean", data=by_role, chunks=(1, *by_role.shape[1:]), **CHECKED)
-    group.create_dataset("role_count", data=np.where(known, count[same.position], 0), track_times=False)
+                    total[:, layer].index_add_(0, which, outputs[at].to("cpu", torch.float64))
+    return (total / torch.as_tensor(np.maximum(count, 1))[:, None, None, None]).numpy(), count
 
 
 def read_ablation(
