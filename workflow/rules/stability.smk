@@ -86,6 +86,7 @@ rule try_wordings:
             "seed": CONFIG.seed,
             "tf32": CONFIG.compute.tf32,
         },
+        by_role=BY_ROLE,
         machine=machine,
         code=code("try_wordings"),
     script:
