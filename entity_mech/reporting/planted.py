@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json, read_table, write_table, write_text
+from entity_mech.files import read_checked_json, read_json, read_table, write_table, write_text
 
 MARK = "<!-- tables: written by `python -m entity_mech.reporting.planted`; do not edit below -->\n"
 NONE, NO_HEADS = "none", "no heads"
@@ -37,7 +37,7 @@ def group_table(run: Path) -> pd.DataFrame:
     rows = []
     for model, wiring in read_wirings(run).items():
         repaired = (wiring["repaired"] or {}).get("group")
-        for group in read_json(run / "circuits" / f"{model}.json")["groups"]:
+        for group in read_checked_json(run / "circuits" / f"{model}.json")["groups"]:
             letter, truth = group["letter"], wiring["groups"][group["letter"]]
             rows.append(
                 {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from entity_mech.files import read_table
+from entity_mech.files import read_plain_table
 
 FOLDER = Path(__file__).parent / "published"
 REFERENCE = "Prakash et al. 2024"
@@ -24,7 +24,7 @@ REFERENCE = "Prakash et al. 2024"
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    return read_table(FOLDER / f"{name}.csv")
+    return read_plain_table(FOLDER / f"{name}.csv")
 
 
 def published(name: str) -> pd.DataFrame:

@@ -15,4 +15,4 @@ with job(snakemake):
     }
     study = Study.from_dict(snakemake.params.study)
     write_index(run, study, snakemake.params.config, tables, skip=[snakemake.rule])
-    write_runs(run.parent)
+    write_runs(run.parent, own=run.name)
