@@ -135,8 +135,7 @@ def read_table(path: str | Path, renamed: bool = False) -> DataFrame:
     another file's copy, has no seal, or is not what its schema says.
     """
     content = read_bytes(path)
-    beside = seal_file(path)
-    seal = Seal.read(beside.read_text(encoding="utf-8", errors="replace").rstrip("\n") if beside.is_file() else None)
+    seal = seal_of_table(path)
     if seal is None:
         no_seal(path)
     seal.check(path, [content], renamed)
@@ -149,6 +148,21 @@ def read_table(path: str | Path, renamed: bool = False) -> DataFrame:
 def seal_file(path: str | Path) -> Path:
     """The hidden file with a table's seal."""
     return Path(path).with_name(f".{Path(path).name}.seal")
+
+
+def seal_of_table(path: str | Path) -> Seal | None:
+    """The seal of a table, unchecked; None where it has none."""
+    beside = seal_file(path)
+    return Seal.read(beside.read_text(encoding="utf-8", errors="replace").rstrip("\n")) if beside.is_file() else None
+
+
+def seal_of_json(path: str | Path) -> Seal | None:
+    """The seal that a JSON file carries, unchecked; None where it carries none."""
+    try:
+        value = json.loads(read_bytes(path))
+    except ValueError:
+        return None
+    return Seal.read(value.get(DIGEST)) if isinstance(value, dict) else None
 
 
 def read_plain_table(path: str | Path) -> DataFrame:

@@ -51,13 +51,18 @@ def read_hdf5(path: str | Path) -> Iterator[h5py.File]:
 def check_hdf5(path: str | Path) -> None:
     """Raise UserError unless the file is what `write_hdf5` wrote there."""
     try:
-        first = next(iter(blocks(path, 0)), b"")[:USER_BLOCK]
-        seal = Seal.read(first.rstrip(b"\0").decode(errors="replace"))
+        seal = seal_of_hdf5(path)
         if seal is None:
             no_seal(path)
         seal.check(path, blocks(path, USER_BLOCK))
     except OSError as error:
         cannot_read(path, error)
+
+
+def seal_of_hdf5(path: str | Path) -> Seal | None:
+    """The seal that a file carries, unchecked; None where it carries none."""
+    with Path(path).open("rb") as file:
+        return Seal.read(file.read(USER_BLOCK).rstrip(b"\0").decode(errors="replace"))
 
 
 @contextmanager

@@ -75,6 +75,8 @@ SCHEMAS = {
         number="candidate_frequency",
         flag="candidate kept",
     ),
+    "wordings": Schema("wording", "template query", "candidates scored n", "accuracy"),
+    "wording_heads": Schema("wording search layer head", "letter", "layer head", flag="kept"),
     "faithfulness": Schema(
         "circuit kind draw",
         whole="heads n",
@@ -123,6 +125,8 @@ FILES = {
     "models/*/pruning_pairs/*.csv": "pruning_pairs",
     "models/*/significance.csv": "significance",
     "models/*/stability.csv": "stability",
+    "models/*/wordings.csv": "wordings",
+    "models/*/wording_heads.csv": "wording_heads",
     "models/*/completeness.csv": "completeness",
     "models/*/circuit_size.csv": "circuit_size",
     "models/*/circuit_size_summary.csv": "circuit_size_summary",

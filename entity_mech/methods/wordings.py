@@ -6,12 +6,12 @@ The same scenes are put in other words. There the circuit is run as it is, and t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
 
 from entity_mech.engine.store import read_head_outputs, read_means, store_head_outputs, store_means
+from entity_mech.hdf5 import scratch_hdf5
 from entity_mech.methods.behaviour import behaviour
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.circuits import Circuit
@@ -90,7 +90,7 @@ def try_wording(
     follows from it is missing.
     """
     answers = behaviour(decoder, prompts.evaluation, options.batch_size)
-    with h5py.File(decoder.name, "w", driver="core", backing_store=False) as memory:
+    with scratch_hdf5() as memory:
         store_means(decoder, prompts.ablation, memory, options.batch_size)
         means = torch.as_tensor(read_means(memory), device=decoder.device, dtype=decoder.dtype)
         table = faithfulness(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_checked_json, read_json, read_table, write_table, write_text
+from entity_mech.provenance import read_resolved_config
 
 MARK = "<!-- tables: written by `python -m entity_mech.reporting.planted`; do not edit below -->\n"
 NONE, NO_HEADS = "none", "no heads"
@@ -87,7 +87,7 @@ def model_table(run: Path, groups: pd.DataFrame) -> pd.DataFrame:
 
 def read_wirings(run: Path) -> dict[str, dict[str, Any]]:
     """wiring.json of every model of a run, by name. Raises UserError for a model that has none."""
-    config = yaml.safe_load((run / "config.resolved.yaml").read_text(encoding="utf-8"))
+    config = read_resolved_config(run / "config.resolved.yaml")
     return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in config["models"]}
 
 
