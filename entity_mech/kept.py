@@ -28,14 +28,14 @@ _LOOKS = ("look", "labels")
 
 @dataclass(frozen=True)
 class KeptJob:
-    """A job that Snakemake does not plan. recorded: its own records know the params that the outputs were made with."""
+    """A job that Snakemake does not plan. recorded: Snakemake knows the params that its outputs were made with."""
 
     outputs: Sequence[str]
     params: Mapping[str, Any]
     recorded: bool
 
 
-def stamp_of(params: Mapping[str, Any]) -> str:
+def options_stamp(params: Mapping[str, Any]) -> str:
     """A job's stamp: a digest of its options, and one of its code, which count apart."""
     options = {name: value for name, value in params.items() if name not in _NO_OPTION}
     if isinstance(study := options.get("study"), Mapping):
@@ -56,8 +56,8 @@ def check_kept(jobs: Iterable[KeptJob], config: Mapping[str, Any], resolved: Pat
     keys = ", ".join(_differences(resolved, config))
     raise UserError(
         f"{stale[0]}{f' and {len(stale) - 1} more files' if stale[1:] else ''} in {resolved.parent} were made with "
-        f"{f'another config ({keys})' if keys else 'other options or by other code'}, and Snakemake does not plan to "
-        "make them again: its records of how they were made, .snakemake/metadata, are missing. Run with --forceall to "
+        f"{f'another config ({keys})' if keys else 'other options or by other code'}, and Snakemake does not plan "
+        "to make them again: its records of how they were made, .snakemake/metadata, are missing. Run with --forceall to "
         "make everything again, give this run another name (key `run`), or set the config back"
     )
 
@@ -66,7 +66,7 @@ def _is_stale(job: KeptJob) -> bool:
     seal = next(filter(None, map(_seal, job.outputs)), None)
     if seal is None or "-" not in seal.stamp.strip("-"):
         return False
-    now, made = stamp_of(job.params), seal.stamp
+    now, made = options_stamp(job.params), seal.stamp
     return now.partition("-")[0] != made.partition("-")[0] if job.recorded else now != made
 
 

@@ -1,8 +1,8 @@
 """Seals: how a reader knows that a file is what this package wrote, under the name under which it lies.
 
 A seal is a line of text: a digest of the file's content, a stamp of the options that it was made with, and its place
-below `results/`. A JSON file carries it under the key `digest`, an HDF5 file in front of its data, a table in a hidden
-file beside it (a CSV has no room for it that spreadsheets leave alone). Standard library only.
+below `results/`. A JSON file carries it under the key `digest`, an HDF5 file in front of its data, a table in a
+hidden file beside it (a CSV has no room for it that spreadsheets leave alone). Standard library only.
 """
 
 from __future__ import annotations

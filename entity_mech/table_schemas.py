@@ -48,7 +48,7 @@ class Schema:
 _PROMPTS = Schema("prompt", whole="prompt scene query_index correct predicted", number="probability", counted=True)
 _MASKS = Schema("circuit group desideratum", "letter", "n_heads group_size n", "accuracy low high none_accuracy")
 _PATCHED = Schema("circuit group desideratum pairs", "letter", "n_heads n", "accuracy low high none_accuracy")
-_CIRCUIT_SIZE = Schema("k", whole="k heads n", number="share accuracy accuracy_low accuracy_high", counted=True)
+_CIRCUIT_SIZE = Schema("k", whole="k heads n", number="share accuracy accuracy_low accuracy_high")
 
 SCHEMAS = {
     "answers": _PROMPTS,
@@ -90,7 +90,7 @@ SCHEMAS = {
         number="accuracy_circuit accuracy_model difference",
         kinds="nothing",
     ),
-    "overlap": Schema("circuit_1 circuit_2 group", "letter", whole="heads_1 heads_2 shared"),
+    "overlap": Schema("circuit_1 circuit_2 group", whole="heads_1 heads_2 shared"),
     "score_correlation": Schema("model_1 model_2 search", "letter", whole="heads"),
     "circuit_size": _CIRCUIT_SIZE,
     "circuit_size_summary": Schema("model", whole="n"),
@@ -113,7 +113,7 @@ SCHEMAS = {
     "attention_prompt": Schema(
         "circuit group layer head prompt position", whole="layer head rank position token_id", number="attention"
     ),
-    "findings": Schema("", "question answer sentence"),
+    "findings": Schema("", "question sentence"),
     "models": Schema("model", "label color", whole="heads"),
 }  # fmt: skip
 
