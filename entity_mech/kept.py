@@ -54,11 +54,12 @@ def check_kept(jobs: Iterable[KeptJob], config: Mapping[str, Any], resolved: Pat
     if not stale:
         return
     keys = ", ".join(_differences(resolved, config))
+    more = f" and {len(stale) - 1} more files were" if stale[1:] else " was"
+    how = f"another config ({keys})" if keys else "other options or by other code"
     raise UserError(
-        f"{stale[0]}{f' and {len(stale) - 1} more files' if stale[1:] else ''} in {resolved.parent} were made with "
-        f"{f'another config ({keys})' if keys else 'other options or by other code'}, and Snakemake does not plan "
-        "to make them again: its records of how they were made, .snakemake/metadata, are missing. Run with --forceall to "
-        "make everything again, give this run another name (key `run`), or set the config back"
+        f"{stale[0]}{more} made with {how}, and Snakemake does not plan to make them again: its records of how they "
+        "were made, .snakemake/metadata, are missing, or it was told not to look at them (--rerun-triggers). Run "
+        "with --forceall to make everything again, give this run another name (key `run`), or set the config back"
     )
 
 

@@ -86,7 +86,7 @@ def test_a_mismatch_is_refused_by_name(tmp_path):
     assert "dtype is float32, this stage needs bf16" in str(error.value)
     assert "seed is not there" in str(error.value)
     assert "model" not in str(error.value)
-    with pytest.raises(UserError, match="b.h5 is missing"), open_store(tmp_path / "b.h5", {}):
+    with pytest.raises(UserError, match=r"b\.h5 is missing"), open_store(tmp_path / "b.h5", {}):
         pass
     (tmp_path / "c.h5").write_text("nonsense")
     with pytest.raises(UserError, match="carries no seal"), open_store(tmp_path / "c.h5", {}):
