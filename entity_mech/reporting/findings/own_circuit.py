@@ -216,7 +216,7 @@ def _in_other_words(study: Study, row: pd.Series) -> str:
         return said
     return (
         f"{said} Of its {heads_in_words(int(row['candidates']))} before pruning, {int(row['again'])} are found again "
-        f"by the same searches in these words (by chance {float(row['chance_again']):.1f})."
+        f"at the same tokens in these words (by chance {float(row['chance_again']):.1f})."
     )
 
 
