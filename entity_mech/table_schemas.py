@@ -54,12 +54,7 @@ SCHEMAS = {
     "answers": _PROMPTS,
     "behaviour": Schema("metric", whole="n", number="value low high"),
     "path_patching": Schema(
-        "search layer head",
-        "letter token",
-        whole="layer head n",
-        number="score median share_down logit_change",
-        flag="exact receiver",
-        grid=True,
+        "search layer head", "letter token", whole="layer head", number="score", flag="exact receiver", grid=True
     ),
     "pruning_pairs": Schema(
         "group layer_1 head_1 layer_2 head_2",
@@ -67,7 +62,7 @@ SCHEMAS = {
         number="accuracy_without_both",
     ),
     "significance": Schema("group layer head", whole="layer head", flag="kept undefined"),
-    "circuits": Schema("search layer head", "letter token", whole="layer head", number="score", flag="kept"),
+    "circuits": Schema("search layer head", "letter token", whole="layer head", flag="kept"),
     "stability": Schema(
         "search layer head",
         "letter",

@@ -63,7 +63,7 @@ def test_a_whole_table_has_no_fault():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda t: t.drop(columns=["score", "n"]), "the columns n, score are missing"),
+        (lambda t: t.drop(columns=["score", "token"]), "the columns token, score are missing"),
         (lambda t: pd.concat([t, t[3:4]]), "two rows are about search a, layer 1, head 1"),
         (lambda t: t[:-1], "some combinations of search, layer, head have no row"),
         (lambda t: t.assign(score=[np.nan, *t["score"][1:]]), "score should be a number and is nan in row 1"),
@@ -71,7 +71,7 @@ def test_a_whole_table_has_no_fault():
         (lambda t: t.assign(score="strong"), "score should be a number and is 'strong' in row 1"),
         (lambda t: t.assign(letter=None), "letter should be there and is None in row 1"),
         (lambda t: t.assign(head=t["head"] - 1), "head should be a whole number from 0 up and is -1 in row 1"),
-        (lambda t: t.assign(n=14.5), "n should be a whole number from 0 up and is 14.5 in row 1"),
+        (lambda t: t.assign(layer=t["layer"] + 0.5), "layer should be a whole number from 0 up and is 0.5 in row 1"),
         (lambda t: t.assign(exact="maybe"), "exact should be True or False and is 'maybe' in row 1"),
     ],
 )
