@@ -30,6 +30,8 @@ ALLOWED = {
     "entity_mech/task/datasets.py": "a split's text, turned into tokens by the job that wrote it",
     "entity_mech/task/tokens.py": "the digest of that text",
     "entity_mech/models/demo/": "training of the shipped models, which is no stage",
+    "entity_mech/models/given_circuits.py": "a circuit that the user gives",
+    "entity_mech/models/given_scores.py": "scores that the user gives",
     "entity_mech/models/checks.py": "a model's config",
     "entity_mech/models/folders.py": "a model's folder",
     "entity_mech/models/merge.py": "an adapter's config and weights; merged weights have a fingerprint",
