@@ -16,15 +16,15 @@ import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
 import yaml  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from benchmarks.timing import cpu_seconds  # noqa: E402
+from entity_mech.engine.block import attention_out, close, project  # noqa: E402
 from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids  # noqa: E402
 from entity_mech.engine.first_order import receiver_gradients  # noqa: E402
 from entity_mech.engine.load import load_checked  # noqa: E402
-from entity_mech.engine.ops import logits, mlp, split_qkv  # noqa: E402
+from entity_mech.engine.readout import logits  # noqa: E402
 from entity_mech.engine.receivers import Receivers  # noqa: E402
 from entity_mech.engine.store import read_head_outputs  # noqa: E402
 from entity_mech.methods.behaviour import behaviour  # noqa: E402
@@ -56,12 +56,10 @@ def attribution_effects(
         for layer in range(stop + 1):
             kinds = {} if receivers is None else receivers.layers.get(layer, {})
             if kinds and layer:
-                made = dict(zip("qkv", split_qkv(decoder, layer, x), strict=True))
+                made = dict(zip("qkv", project(decoder, layer, x), strict=True))
                 read += [(made[kind][:, heads] * gradients[layer, kind]).sum() for kind, heads in kinds.items()]
             if layer < stop:
-                w = decoder.layers[layer]
-                x = x + F.linear(z[:, layer].flatten(1), w.out, w.out_bias)
-                x = x + mlp(decoder, layer, x)
+                x = close(decoder, layer, x, attention_out(decoder, layer, z[:, layer]))
         if receivers is None:
             read = [logits(decoder, x).log_softmax(-1).gather(1, answer[:, None]).sum()]
         (slope,) = torch.autograd.grad(torch.stack(read).sum(), z)

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean
 from entity_mech.engine.direct_paths import ReceiverValues, direct_paths
-from entity_mech.engine.ops import answer_probability
+from entity_mech.engine.readout import answer_probability
 from entity_mech.engine.receiver_paths import Senders, receiver_paths, suffix_groups
 from entity_mech.engine.receivers import Receivers
 from entity_mech.models.decoder import Decoder
 
-KEPT = frozenset({"mid", "attn_out", "z", "q", "k", "v"})
+KEPT = frozenset({"pre", "attn_out", "z", "q", "k", "v"})
 # Tokens in flight in pass 2; at 4096 dimensions in float32 they take 1 GiB.
 MAX_ROWS = 65536
 

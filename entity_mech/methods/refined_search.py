@@ -8,7 +8,7 @@ is run exactly too, a few at a time. Heads never run exactly keep their first-or
 """
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -97,11 +97,8 @@ def _first_round(
         z = scored.sources("corrupted", token, part).to(decoder.dtype)
         _, values = direct_paths(decoder, batch.clean, batch.pos, z, receivers)
         kept.put(part.start, values)
-        # The residual stream before a layer, which clean runs of searches do not keep.
-        before = [batch.clean.mid[i] - batch.clean.attn_out[i] for i in range(receivers.last + 1)]
-        clean = replace(batch.clean, pre=before)
-        base = clean_inputs(decoder, clean, batch.pos, receivers)
-        gradients = receiver_gradients(decoder, clean, batch.length, batch.answer, batch.pos, receivers)
+        base = clean_inputs(decoder, batch.clean, batch.pos, receivers)
+        gradients = receiver_gradients(decoder, batch.clean, batch.length, batch.answer, batch.pos, receivers)
         effect, far = first_order_effects(values, base, gradients, s.n_layers * s.n_heads)
         effects.append(effect.cpu())
         moved.append(far.sum(1).cpu())

@@ -95,7 +95,7 @@ def check_logits(decoder: Decoder, info: Mapping[str, Any], run_logits: Callable
             f"model {info['name']}: the logits computed from its weights in {_plain(decoder.dtype)} differ "
             f"from the model's own by {difference:.2g} of their spread (allowed: {allowed:g}). Either "
             "its weights or its model.json changed since it was prepared, or the dtype is too coarse for it, "
-            "or it is not the Llama that its config.json describes"
+            "or its family computes something else (docs/architecture.md)"
         )
     return difference
 
