@@ -276,7 +276,7 @@ class Description:
         return next((one for one in tries if one in have), None)
 
     def unread(self, stored: Iterable[str]) -> set[str]:
-        """Stored tensors that are no weights of the model: tables, and a tied model's second name for its embedding."""
+        """Stored tensors that are no weights: tables, and a tied model's second name for its embedding."""
         names = self.family.layout
         second = {f"{names.unembedding}.weight", *(f"{new}weight" for new in names.other_names.values())}
         return {n for n in stored if n.endswith(names.ignored) or (self.sizes.tied and n in second)}

@@ -1,4 +1,4 @@
-"""Gemma 2: norms before and after both branches, scaled embedding, caps on scores and logits, every other layer windowed."""
+"""Gemma 2: norms before and after both branches, scaled embedding, caps, a window in every other layer."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -52,7 +52,7 @@ FAMILY = Family(
     name="Gemma 2",
     architecture="Gemma2ForCausalLM",
     model_type="gemma2",
-    differs="norms (1 + w) before and after both branches; scaled embedding; GELU; caps on scores and logits; windows",
+    differs="norms before and after both branches; scaled embedding; GELU; caps on scores and logits; windows",
     block=_block,
     layout=GEMMA_LAYOUT,
     keys={"activation": "hidden_activation"},

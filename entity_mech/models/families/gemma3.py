@@ -1,4 +1,4 @@
-"""Gemma 3 (text): Gemma 2 with norms of q and k, no caps by default, and a rotary table of their own for windowed layers."""
+"""Gemma 3 (text): Gemma 2 with norms of q and k, no caps by default, a rotary table of windowed layers' own."""
 
 from collections.abc import Mapping
 from dataclasses import replace
