@@ -58,11 +58,11 @@ def record_logits(vocab: int, max_position: int, own_logits: Callable[[Tensor], 
     return {
         "ids": ids,
         "words": words,
-        "logits": _rounded(logits[:, words]),
+        "logits": rounded(logits[:, words]),
         "top_words": top.indices.tolist(),
-        "top_logits": _rounded(top.values),
-        "log_normalizer": _rounded(logits.logsumexp(-1)),
-        "spread": _rounded(logits.max() - logits.min()),
+        "top_logits": rounded(top.values),
+        "log_normalizer": rounded(logits.logsumexp(-1)),
+        "spread": rounded(logits.max() - logits.min()),
     }
 
 
@@ -104,8 +104,8 @@ def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _rounded(values: Tensor) -> Any:
+def rounded(values: Tensor) -> Any:
     """Nested lists of floats with nine significant digits, which is all that float32 has."""
     if values.ndim == 0:
         return float(f"{values.item():.9g}")
-    return [_rounded(value) for value in values]
+    return [rounded(value) for value in values]

@@ -28,6 +28,7 @@ from entity_mech.models.merge import attach, changed_tensors, merge, tied
 from entity_mech.models.sources import ModelSource, chain, tokenizer_source
 from entity_mech.models.tensorfiles import fingerprint, read_headers, stored_dtype
 from entity_mech.models.tokenizer import check_tokenizer
+from entity_mech.models.wiring import record_wiring
 from entity_mech.progress import log
 
 OVERLAY = "merged.safetensors"
@@ -39,12 +40,13 @@ def prepare_model(
     run_logits: Callable[[Decoder, Tensor], Tensor],
     *,
     texts: Sequence[str] = (),
+    prove: Callable[[Decoder, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Write out_dir/model.json (and merged.safetensors for an adapter) and return what model.json holds.
 
     source: local folders only (`sources.located` puts downloads in place of hub ids). run_logits: the
     engine's (decoder, ids [prompt, pos]) -> logits [prompt, pos, vocab]. texts: prompts on which a shared
-    tokenizer is compared.
+    tokenizer is compared. prove: the engine's guards, given the decoder and what model.json holds.
 
     The model is loaded in float32, on the CPU unless its device is a card by name (`auto` is the CPU here, so
     that a run's files don't depend on the machine); one float32 copy is in memory at a time. Raises UserError
@@ -62,6 +64,7 @@ def prepare_model(
     info = {"format": FORMAT, "name": source.name, **describe_loaded(model)}
     model, info["probe"] = _merge_and_probe(model, adapters, info)
     info["tied"] = tied(model)
+    info["wiring"] = record_wiring(model, info)
     files = [str(path) if path.parent != Path() else f"./{path}" for path in base_files]
     if adapters:
         info["overlay"] = _write_overlay(model, prepared(info), out_dir, source)
@@ -77,7 +80,10 @@ def prepare_model(
     info |= {"dtype": source.dtype, "adapters": [adapter.name for adapter in adapters]}
     info |= {"tokenizer": owner.name, "tokenizer_digest": tokenizer_digest(owner.folder)}
     check_tokenizer(source, info["vocab"], texts)
-    difference = check_logits(build_decoder(info, out_dir, device), info, run_logits)
+    decoder = build_decoder(info, out_dir, device)
+    difference = check_logits(decoder, info, run_logits)
+    if prove is not None:
+        prove(decoder, info)
     log(f"{source.name}: the engine's logits equal the model's own within {difference:.1g} of their spread")
     info["parity"] = {"difference": float(f"{difference:.2g}"), "allowed": TOLERANCE[torch.float32]}
     write_checked_json(out_dir / "model.json", info)

@@ -20,6 +20,7 @@ SMALL = {
 GROUPED = {"num_key_value_heads": 2}
 KINDS = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA = {**GROUPED, "head_dim": 12, "query_pre_attn_scalar": 10, "sliding_window": 5, "layer_types": KINDS}
+TIED = {"tie_word_embeddings": True}
 MIXED = {"num_local_experts": 4, "num_experts_per_tok": 2}
 # name -> (prefix of the transformers classes, options)
 VARIANTS = {
@@ -35,7 +36,7 @@ VARIANTS = {
         },
     ),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 12}),
-    "qwen3, biases": ("Qwen3", {**GROUPED, "head_dim": 8, "attention_bias": True, "tie_word_embeddings": True}),
+    "qwen3, biases": ("Qwen3", {**GROUPED, "head_dim": 8, "attention_bias": True, **TIED}),
     "mistral": ("Mistral", {**GROUPED, "head_dim": 12, "sliding_window": 5}),
     "mistral, no window": ("Mistral", {"num_key_value_heads": 1, "sliding_window": None}),
     "gpt_neox": ("GPTNeoX", {}),

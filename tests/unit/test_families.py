@@ -89,6 +89,7 @@ def test_path_patching_equals_the_literal_method(loaded, variant, receivers):
     with torch.no_grad(), exact_norms():
         oracle = AnyFamilyPathPatching(model, ids, length, other)
     spots = {"middle": torch.as_tensor(rng.integers(4, 9, N)), "last": length - 1, "first": torch.zeros(N).long()}
+    moved = []
     for token, pos in spots.items():
         if receivers == "logits" and token != "last":
             continue
@@ -102,9 +103,10 @@ def test_path_patching_equals_the_literal_method(loaded, variant, receivers):
                 for head in range(N_HEADS)
             ]
         assert (fast - torch.stack(slow)).abs().max() < 1e-12
-        if (receivers, token) != ("q", "first"):  # a first token has one key to attend to
-            clean = patched_answers(decoder, batch, corrupted, Receivers({}))[0]
-            assert (fast - clean).abs().max() > 1e-5, "the patch must have done something"
+        clean = patched_answers(decoder, batch, corrupted, Receivers({}))[0]
+        moved.append((fast - clean).abs().max())
+    # Not at every token: a window may hide it, and the first one has one key to attend to.
+    assert max(moved) > 1e-5, "the patch must have done something"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -74,7 +74,7 @@ SETTINGS = {
     "falcon": ({"architectures": ["FalconForCausalLM"]}, "its architecture is FalconForCausalLM"),
     "other_family": (
         {"architectures": ["Qwen2ForCausalLM"]},
-        "weights are missing: model.layers.0.self_attn.q_proj.b",
+        "weights are missing: model.layers.0.self_attn.q",
     ),
     "headless": ({"architectures": ["LlamaModel"]}, "its architecture is LlamaModel"),
     "no_size": ({"hidden_size": ...}, "config.json: no whole number under hidden_size"),

@@ -1,0 +1,138 @@
+"""What a loaded model must show before any stage may use it: that the engine patches what it says it patches.
+
+Compared with what the model's own code did when it was prepared (`entity_mech/models/wiring.py`): head outputs, each
+layer's wiring, whether heads add up, and two interventions. The logits themselves: `logit_check.py` there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entity_mech.engine.block import attention_add, attention_out
+from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean
+from entity_mech.engine.direct_paths import direct_paths
+from entity_mech.engine.prefix import start_at
+from entity_mech.engine.readout import logits
+from entity_mech.engine.suffix import Edit, Span, run_suffix
+from entity_mech.errors import UserError
+from entity_mech.models.decoder import Decoder
+from entity_mech.models.logit_check import TOLERANCE
+from entity_mech.models.wiring import edited_pair, signature, wiring_prompts
+
+
+def check_guards(decoder: Decoder, info: Mapping[str, Any]) -> None:
+    """Raise UserError naming the first guard that fails. info: the contents of model.json."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode():
+            _Guards(decoder, info).check()
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+class _Guards:
+    """Two prompts, run once, and the guards on them."""
+
+    def __init__(self, decoder: Decoder, info: Mapping[str, Any]) -> None:
+        self.decoder, self.own, self.name = decoder, info["wiring"], info["name"]
+        self.layer, self.heads = edited_pair(info)
+        ids = wiring_prompts(info["vocab"], info["max_position"]).to(decoder.device)
+        self.n_pos = ids.shape[1]
+        self.clean: CleanRun = run_clean(decoder, ids, EVERYTHING)
+
+    def check(self) -> None:
+        guards: dict[str, Callable[[], float]] = {
+            "head outputs are not what its output projection reads": self.head_outputs,
+            "layers are not wired as its own": self.wiring,
+            "heads do not add up as its family says": self.additivity,
+            "one path's effect is not its own": self.direct_path,
+            "patched heads do not have the effect that they have in it": self.patched_heads,
+            "patching nothing changes something": self.nothing,
+            "patching everything at a token is not the other prompt's run": self.everything,
+        }
+        for what, guard in guards.items():
+            difference = guard()
+            if not difference <= TOLERANCE[self.decoder.dtype]:
+                raise UserError(
+                    f"model {self.name}: {what} (off by {difference:.2g}): the engine does not compute this model: "
+                    "its family's file is wrong for it (docs/architecture.md)"
+                )
+
+    def head_outputs(self) -> float:
+        return _off(signature(torch.stack([z[0, -1] for z in self.clean.z])), self.own["z"])
+
+    def wiring(self) -> float:
+        """The streams before each layer and after the last."""
+        assert self.clean.final is not None
+        streams = torch.stack([x[0, -1] for x in (*self.clean.pre, self.clean.final)])
+        return _off(signature(streams), self.own["streams"])
+
+    def additivity(self) -> float:
+        """What attention adds with neither, either and both of two heads replaced; the family's claim is a fact."""
+        z, (first, second) = self.clean.z[self.layer][:, -1], self.heads
+        variants = []
+        for heads in ((), (first,), (second,), (first, second)):
+            one = z[0].clone()
+            one[list(heads)] = z[1, list(heads)]
+            variants.append(one)
+        out = attention_out(self.decoder, self.layer, torch.stack(variants))
+        added = attention_add(self.decoder, self.layer, out)
+        if self.own["additive"] not in (None, self.decoder.additive):  # a single head cannot tell
+            return float("inf")
+        return _off(signature(added), self.own["added"])
+
+    def logits_off(self, final: Tensor, own: Sequence[float]) -> float:
+        """How far logits of a final residual stream [d_model] are from given ones, as a share of their spread."""
+        made = logits(self.decoder, final)[self.own["words"]].double().cpu()
+        return ((made - torch.tensor(own, dtype=torch.float64)).abs().max() / max(self.own["spread"], 1e-12)).item()
+
+    def direct_path(self) -> float:
+        """One head replaced at the last token with all other attention frozen."""
+        pos = torch.tensor([self.n_pos - 1], device=self.decoder.device)
+        corrupted = torch.stack([z[1:, -1] for z in self.clean.z], 1)
+        rows, _ = direct_paths(self.decoder, self.first_prompt(), pos, corrupted, None, [self.layer])
+        return self.logits_off(rows[self.heads[0], 0], self.own["direct"])
+
+    def first_prompt(self) -> CleanRun:
+        """The first prompt's part of the clean run."""
+        kept = {name: [x[:1] for x in getattr(self.clean, name)] for name in EVERYTHING}
+        return CleanRun(self.clean.ids[:1], **kept)
+
+    def run(self, edits: Sequence[Edit], pos: int) -> Tensor:
+        """Final residual stream of the first prompt, run again from token `pos` on."""
+        span = Span(np.array([[pos]]), np.array([self.n_pos - 1]), self.decoder.device)
+        start = start_at(self.first_prompt(), span, min(edit.layer for edit in edits))
+        return run_suffix(self.decoder, start, edits)[0, 0]
+
+    def patched_heads(self) -> float:
+        pos = self.n_pos // 2
+        heads = tuple(dict.fromkeys(self.heads))
+        edit = Edit(self.layer, 0, heads, self.clean.z[self.layer][1:, pos, list(heads)])
+        return self.logits_off(self.run([edit], pos), self.own["patched"])
+
+    def all_heads(self, prompt: int) -> list[Edit]:
+        """Every head of every layer gives at the last token what it gives in one of the prompts."""
+        every = tuple(range(self.decoder.shape.n_heads))
+        return [Edit(layer, 0, every, z[prompt : prompt + 1, -1]) for layer, z in enumerate(self.clean.z)]
+
+    def _patched_into(self, prompt: int) -> float:
+        assert self.clean.final is not None
+        wanted = logits(self.decoder, self.clean.final[prompt, -1])[self.own["words"]]
+        return self.logits_off(self.run(self.all_heads(prompt), self.n_pos - 1), wanted.tolist())
+
+    def nothing(self) -> float:
+        return self._patched_into(0)
+
+    def everything(self) -> float:
+        return self._patched_into(1)
+
+
+def _off(made: Tensor, own: Sequence[Any]) -> float:
+    """Largest difference, as a share of the largest value; infinite where something is no number."""
+    wanted = torch.tensor(own, dtype=torch.float64)
+    off = ((made.double().cpu() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)).item()
+    return off if off == off else float("inf")
