@@ -235,11 +235,28 @@ class Pruning(Section):
     shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
 
 
+class Wording(Section):
+    """The same scenes in other words. A key that is not given is the task's."""
+
+    name: str = key(..., "Name of the wording in tables and on pages.", pattern=NAME)
+    template: str | None = key(None, "Sentence of a segment, as in `task.template`.")
+    query: str | None = key(None, "The question, as in `task.query`.")
+    separator: str | None = key(None, "Punctuation between segments.")
+    end: str | None = key(None, "Punctuation behind the last segment.")
+    capitalize: bool | None = key(None, "Whether a prompt begins with a capital letter.")
+
+
 class Stability(Section):
-    """How much a circuit hangs on the scenes it was found on."""
+    """How much a circuit hangs on the scenes and on the words that it was found on."""
 
     resamples: int = key(
         200, "Times that scenes are drawn anew to choose and prune heads again.", unit="resamples", ge=1
+    )
+    wordings: list[Wording] = key(
+        list,
+        "Other wordings of the task, in which each circuit is run and its searches are repeated: are the heads the "
+        "task's or the wording's? Every token of the chain must be in them.",
+        cost="each takes as long as path_patch and a little more, for every model",
     )
 
 
