@@ -84,7 +84,7 @@ def chosen_heads(
         return whole[..., list(packed), :]
     weight = w.qkv.view(-1, s.d_head, s.d_model)[list(packed)].flatten(0, 1)
     bias = None if w.qkv_bias is None else w.qkv_bias.view(-1, s.d_head)[list(packed)].flatten()
-    made = F.linear(read, weight, bias).unflatten(-1, (-1, s.d_head))
+    made: Tensor = F.linear(read, weight, bias).unflatten(-1, (-1, s.d_head))
     if w.q_norm is None:
         return made
     q, k, v = made.split([n_query, n_key, len(packed) - n_query - n_key], -2)

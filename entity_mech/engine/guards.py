@@ -88,7 +88,8 @@ class _Guards:
     def logits_off(self, final: Tensor, own: Sequence[float]) -> float:
         """How far logits of a final residual stream [d_model] are from given ones, as a share of their spread."""
         made = logits(self.decoder, final)[self.own["words"]].double().cpu()
-        return ((made - torch.tensor(own, dtype=torch.float64)).abs().max() / max(self.own["spread"], 1e-12)).item()
+        largest = (made - torch.tensor(own, dtype=torch.float64)).abs().max().item()
+        return float(largest / max(self.own["spread"], 1e-12))
 
     def direct_path(self) -> float:
         """One head replaced at the last token with all other attention frozen."""
@@ -99,7 +100,7 @@ class _Guards:
 
     def first_prompt(self) -> CleanRun:
         """The first prompt's part of the clean run."""
-        kept = {name: [x[:1] for x in getattr(self.clean, name)] for name in EVERYTHING}
+        kept: dict[str, Any] = {name: [x[:1] for x in getattr(self.clean, name)] for name in EVERYTHING}
         return CleanRun(self.clean.ids[:1], **kept)
 
     def run(self, edits: Sequence[Edit], pos: int) -> Tensor:

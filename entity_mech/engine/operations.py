@@ -4,6 +4,7 @@ Weights have no gradients, so nothing is kept for them, and the hand-written bac
 about half the memory traffic of automatic differentiation. Norms of 16-bit tensors are accumulated in float32.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,11 @@ from torch import Tensor
 from entity_mech.engine.packed import linear, linear_back
 from entity_mech.models.decoder import Decoder, Experts, Norm, RotaryTable
 
-ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
 
 
 def normed(x: Float[Tensor, "*rows width"], norm: Norm) -> Float[Tensor, "*rows width"]:
@@ -87,7 +92,7 @@ def rotated(
     if table is None:
         return x
     cos, sin = table.cos[at, None], table.sin[at, None]
-    return _Rotate.apply(x, cos, sin) if torch.is_grad_enabled() else _rotate(x, cos, sin)  # type: ignore[no-untyped-call,no-any-return]
+    return _Rotate.apply(x, cos, sin) if torch.is_grad_enabled() else _rotate(x, cos, sin)  # type: ignore[no-untyped-call]
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

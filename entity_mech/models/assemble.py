@@ -83,7 +83,7 @@ class _Reader:
         names, s = self.described.family.layout, self.described.sizes
         qkv, qkv_bias = self.qkv(i)
         out, out_bias = self.linear([names.prefixed(i, names.out)], self.described.block.out_bias)
-        norms = {
+        norms: dict[str, Any] = {
             part: self.norm(getattr(names, part) and names.prefixed(i, getattr(names, part)))
             for part in ("norm_attn", "norm_attn_out", "norm_mlp", "norm_mlp_out", "q_norm", "k_norm")
         }

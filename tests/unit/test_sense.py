@@ -159,8 +159,9 @@ def test_what_a_circuit_does_in_other_words_is_said() -> None:
     assert "its circuit recovers 80%" in found
     assert "keeps 75%" in found
     assert "the same tokens recover 95%" in found
-    assert found.endswith("Of its 18 heads before pruning, 12 are found again by the same searches in these words "
-                          "(by chance 2.2).")
+    assert found.endswith(
+        "Of its 18 heads before pruning, 12 are found again by the same searches in these words (by chance 2.2)."
+    )
     unsearched = tables.wordings("base", again=np.nan, chance_again=np.nan, p_chance=np.nan, scored=0)
     found = about(found_in(TWO, given | {"wordings": unsearched}), "same_circuit", "base", "wording by").sentence
     assert found.endswith("recover 95%.")

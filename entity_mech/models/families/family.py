@@ -77,7 +77,8 @@ class Block:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Block:
         """The block that `dataclasses.asdict` wrote to a model.json."""
-        return Block(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
+        return Block(**given)
 
 
 @dataclass(frozen=True)
