@@ -44,12 +44,18 @@ def project(
     s, w = decoder.shape, decoder.layers[layer]
     read = before_attention(w, x)
     if asking is None:
-        packed = projected(read, w.qkv, w.qkv_bias).unflatten(-1, (-1, s.d_head))
-        q, k, v = packed.split([s.n_heads, s.n_kv_heads, s.n_kv_heads], -2)
-    else:
-        queries, others = slice(s.n_heads * s.d_head), slice(s.n_heads * s.d_head, None)
-        q = projected(asking(read), w.qkv, w.qkv_bias, queries).unflatten(-1, (-1, s.d_head))
-        k, v = projected(read, w.qkv, w.qkv_bias, others).unflatten(-1, (-1, s.d_head)).chunk(2, -2)
+        return _projected_heads(decoder, w, read)
+    queries, others = slice(s.n_heads * s.d_head), slice(s.n_heads * s.d_head, None)
+    q = projected(asking(read), w.qkv, w.qkv_bias, queries).unflatten(-1, (-1, s.d_head))
+    k, v = projected(read, w.qkv, w.qkv_bias, others).unflatten(-1, (-1, s.d_head)).chunk(2, -2)
+    return _head_normed(decoder, q, w.q_norm), _head_normed(decoder, k, w.k_norm), v
+
+
+def _projected_heads(decoder: Decoder, w: LayerWeights, read: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v of all heads, from what the projections read."""
+    s = decoder.shape
+    packed = projected(read, w.qkv, w.qkv_bias).unflatten(-1, (-1, s.d_head))
+    q, k, v = packed.split([s.n_heads, s.n_kv_heads, s.n_kv_heads], -2)
     return _head_normed(decoder, q, w.q_norm), _head_normed(decoder, k, w.k_norm), v
 
 
@@ -68,27 +74,29 @@ def _head_normed(decoder: Decoder, x: Float[Tensor, "*rows heads d_head"], norm:
 
 
 def chosen_heads(
-    decoder: Decoder, layer: int, read: Float[Tensor, "*rows d_model"], packed: Sequence[int]
-) -> Float[Tensor, "*rows chosen d_head"]:
-    """q, k and v of chosen heads only, as `project` gives them, from what `before_attention` gives.
+    decoder: Decoder, layer: int, packed: Sequence[int]
+) -> Callable[[Float[Tensor, "*rows d_model"]], Float[Tensor, "*rows chosen d_head"]]:
+    """Makes q, k and v of chosen heads only, as `project` gives them, from what `before_attention` gives.
 
     packed: queries are 0 to n_heads - 1, then come the keys, then the values; in ascending order.
     """
     s, w = decoder.shape, decoder.layers[layer]
-    n_query = sum(head < s.n_heads for head in packed)
-    n_key = sum(head < s.n_heads + s.n_kv_heads for head in packed) - n_query
     if decoder.block.qk_norm == "width":  # a head's norm takes all heads
-        whole = projected(read, w.qkv, w.qkv_bias).unflatten(-1, (-1, s.d_head))
-        q, k, v = whole.split([s.n_heads, s.n_kv_heads, s.n_kv_heads], -2)
-        whole = torch.cat((_head_normed(decoder, q, w.q_norm), _head_normed(decoder, k, w.k_norm), v), -2)
-        return whole[..., list(packed), :]
+        chosen = list(packed)
+        return lambda read: torch.cat(_projected_heads(decoder, w, read), -2)[..., chosen, :]
     weight = w.qkv.view(-1, s.d_head, s.d_model)[list(packed)].flatten(0, 1)
     bias = None if w.qkv_bias is None else w.qkv_bias.view(-1, s.d_head)[list(packed)].flatten()
-    made: Tensor = F.linear(read, weight, bias).unflatten(-1, (-1, s.d_head))
-    if w.q_norm is None:
-        return made
-    q, k, v = made.split([n_query, n_key, len(packed) - n_query - n_key], -2)
-    return torch.cat((_head_normed(decoder, q, w.q_norm), _head_normed(decoder, k, w.k_norm), v), -2)
+    n_query = sum(head < s.n_heads for head in packed)
+    n_key = sum(head < s.n_heads + s.n_kv_heads for head in packed) - n_query
+
+    def make(read: Tensor) -> Tensor:
+        made: Tensor = F.linear(read, weight, bias).unflatten(-1, (-1, s.d_head))
+        if w.q_norm is None:
+            return made
+        q, k, v = made.split([n_query, n_key, len(packed) - n_query - n_key], -2)
+        return torch.cat((_head_normed(decoder, q, w.q_norm), _head_normed(decoder, k, w.k_norm), v), -2)
+
+    return make
 
 
 def packed_index(decoder: Decoder, kind: str, heads: Sequence[int]) -> list[int]:

@@ -99,7 +99,7 @@ class _LayerRun:
     def project(self, read: Tensor, projection: Projection) -> Tensor:
         """q, k and v of chosen heads at one role's rows; q and k rotated."""
         s = self.decoder.shape
-        made = chosen_heads(self.decoder, self.layer, _take(read, projection.rows), projection.packed)
+        made = chosen_heads(self.decoder, self.layer, projection.packed)(_take(read, projection.rows))
         n_turned = sum(head < s.n_heads + s.n_kv_heads for head in projection.packed)  # in order: q, k, then v
         if n_turned:
             at = self.positions[:, projection.role, None]

@@ -25,10 +25,8 @@ def _read_inputs(
     """The receivers' inputs in one layer, from the rows of all senders below it."""
     kinds = [kind for kind in INPUTS if kind in wanted]
     packed = [index for kind in kinds for index in packed_index(decoder, kind, wanted[kind])]
-    made = [
-        chosen_heads(decoder, layer, before_attention(decoder.layers[layer], block), packed)
-        for block in rows.flatten(0, 1).split(row_block(decoder))
-    ]
+    make, w = chosen_heads(decoder, layer, packed), decoder.layers[layer]
+    made = [make(before_attention(w, block)) for block in rows.flatten(0, 1).split(row_block(decoder))]
     values = torch.cat(made).view(*rows.shape[:2], -1, decoder.shape.d_head)
     sizes = [len(wanted[kind]) for kind in kinds]
     return {(layer, kind): v for kind, v in zip(kinds, values.split(sizes, 2), strict=True)}

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from entity_mech.engine.block import beyond_window, capped, pattern_of
+from entity_mech.engine.block import capped, pattern_of
 from entity_mech.models.decoder import Decoder
 
 
@@ -62,13 +62,12 @@ def _unseen(
     sizes: of the prefix, of the suffix, and of the queries at its end. None where everything is seen.
     """
     n_prefix, n_pos, n_query = sizes
-    query = torch.arange(n_pos - n_query, n_pos, device=device)[:, None]
-    own = query - torch.arange(n_pos, device=device)
-    future = own < 0 if n_query > 1 else None
     window = decoder.block.windows[layer]
     if window is None or window >= n_prefix + n_pos:
-        return None, future
-    far = beyond_window(decoder, layer, own)
-    assert far is not None
+        if n_query == 1:
+            return None, None
+        return None, torch.ones(n_query, n_pos, dtype=torch.bool, device=device).triu(n_pos - n_query + 1)
+    query = torch.arange(n_pos - n_query, n_pos, device=device)[:, None]
+    own = query - torch.arange(n_pos, device=device)
     before = query + n_prefix - torch.arange(n_prefix, device=device)
-    return beyond_window(decoder, layer, before), far if future is None else far | future
+    return before >= window, (own < 0) | (own >= window)

@@ -22,6 +22,7 @@ from entity_mech.engine.first_order import clean_inputs, first_order_effects, re
 from entity_mech.engine.path_patching import clean_answer, read_senders_
 from entity_mech.engine.receiver_paths import Senders
 from entity_mech.engine.receivers import Receivers
+from entity_mech.errors import UserError
 from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.progress import track
 
@@ -147,8 +148,13 @@ def refined_effects(
 ) -> RefinedEffects:
     """Effects of a search with heads as receivers; k: how many heads it must find.
 
-    Senders at or above the last receiver are exactly 0 and count as run.
+    Senders at or above the last receiver are exactly 0 and count as run. Raises UserError for a model of experts.
     """
+    if scored.decoder.block.experts:
+        raise UserError(
+            f"path_patching.mode: refined is not for {scored.decoder.name}, whose MLPs are experts: its bound needs "
+            "effects that are continuous, and the choice of experts is not. Use mode: exact"
+        )
     s = scored.decoder.shape
     n, below = s.n_layers * s.n_heads, receivers.last * s.n_heads
     with tempfile.TemporaryDirectory() as folder:
