@@ -53,7 +53,7 @@ def _answer_probability(
         q, k = turned(decoder, layer, made["q"], span), turned(decoder, layer, made["k"], span)
         first_query = group.first_query(decoder, layer)
         prefix = (clean.k[layer][group.prompts, :, : group.start], clean.v[layer][group.prompts, :, : group.start])
-        z = suffix_attention(decoder, layer, q[:, :, first_query:], k, made["v"], *prefix)
+        z = suffix_attention(decoder, layer, q[:, :, first_query:], k, made["v"], prefix)
         x = close(decoder, layer, x[:, :, first_query:], attention_out(decoder, layer, z))
     scores = logits(decoder, x[0, :, -1]).float() if x.dtype != torch.float64 else logits(decoder, x[0, :, -1])
     chosen = scores.gather(1, answer[:, None])[:, 0]

@@ -20,7 +20,7 @@ from entity_mech.engine.suffix import Edit, Span, run_suffix
 from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.logit_check import TOLERANCE
-from entity_mech.models.wiring import edited_pair, signature, wiring_prompts
+from entity_mech.models.wiring import edited_pair, signature, silence, silenced, wiring_prompts
 
 
 def check_guards(decoder: Decoder, info: Mapping[str, Any]) -> None:
@@ -63,27 +63,24 @@ class _Guards:
                 )
 
     def head_outputs(self) -> float:
-        return _off(signature(torch.stack([z[0, -1] for z in self.clean.z])), self.own["z"])
+        return _off(torch.stack([z[0, -1] for z in self.clean.z]), self.own["z"])
 
     def wiring(self) -> float:
         """The streams before each layer and after the last."""
         assert self.clean.final is not None
         streams = torch.stack([x[0, -1] for x in (*self.clean.pre, self.clean.final)])
-        return _off(signature(streams), self.own["streams"])
+        return _off(streams, self.own["streams"])
 
     def additivity(self) -> float:
-        """What attention adds with neither, either and both of two heads replaced; the family's claim is a fact."""
-        z, (first, second) = self.clean.z[self.layer][:, -1], self.heads
-        variants = []
-        for heads in ((), (first,), (second,), (first, second)):
-            one = z[0].clone()
-            one[list(heads)] = z[1, list(heads)]
-            variants.append(one)
-        out = attention_out(self.decoder, self.layer, torch.stack(variants))
-        added = attention_add(self.decoder, self.layer, out)
+        """The stream after attention with all heads, either half of them and none; that they add up is a fact."""
         if self.own["additive"] not in (None, self.decoder.additive):  # a single head cannot tell
             return float("inf")
-        return _off(signature(added), self.own["added"])
+        z = self.clean.z[self.layer][0, -1]
+        out = attention_out(
+            self.decoder, self.layer, torch.stack([silence(z, heads) for heads in silenced(z.shape[0])])
+        )
+        added = attention_add(self.decoder, self.layer, out)
+        return _off(self.clean.pre[self.layer][0, -1] + added, self.own["middles"])
 
     def logits_off(self, final: Tensor, own: Sequence[float]) -> float:
         """How far logits of a final residual stream [d_model] are from given ones, as a share of their spread."""
@@ -133,7 +130,7 @@ class _Guards:
 
 
 def _off(made: Tensor, own: Sequence[Any]) -> float:
-    """Largest difference, as a share of the largest value; infinite where something is no number."""
-    wanted = torch.tensor(own, dtype=torch.float64)
-    off = ((made.double().cpu() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)).item()
-    return off if off == off else float("inf")
+    """Largest difference of vectors' signatures from given ones, as a share of the longest; NaN is infinite."""
+    gap = (signature(made).cpu() - torch.tensor(own, dtype=torch.float64)).abs().max()
+    off = (gap / made.double().norm(dim=-1).max().clamp(min=1e-12).cpu()).item()
+    return float("inf") if np.isnan(off) else off

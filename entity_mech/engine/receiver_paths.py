@@ -59,15 +59,14 @@ def _run_attention(
     """
     n_pos, first = block.shape[2], group.first_query(decoder, layer)
     span = slice(group.start, group.last + 1)
-    prefix_k = clean.k[layer][group.prompts, :, : group.start]
-    prefix_v = clean.v[layer][group.prompts, :, : group.start]
+    prefix = (clean.k[layer][group.prompts, :, : group.start], clean.v[layer][group.prompts, :, : group.start])
     q, k, v = project(decoder, layer, block, (lambda x: x[:, :, first:]) if first else None)
     for kind, tensor in (("q", q), ("k", k), ("v", v)):
         if kind in patched and not (kind == "q" and first):
             tensor[:, :, 0, wanted[kind]] = patched[kind]
     q = turned(decoder, layer, q, slice(group.start + first, group.start + n_pos))
     k = turned(decoder, layer, k, span)
-    return attention_out(decoder, layer, suffix_attention(decoder, layer, q, k, v, prefix_k, prefix_v))
+    return attention_out(decoder, layer, suffix_attention(decoder, layer, q, k, v, prefix))
 
 
 def _run_block(

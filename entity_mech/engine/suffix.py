@@ -245,9 +245,9 @@ def _attend(
     for group, *mine in zip(span.groups, q.split(q_sizes, 1), k.split(sizes, 1), v.split(sizes, 1), strict=True):
         rows = group.rows.stop - group.rows.start
         q_g, k_g, v_g = (x.unflatten(1, (rows, -1)) for x in mine)
-        k_p, v_p = (x[group.rows, :, : group.first] for x in prefix)
+        before = (prefix[0][group.rows, :, : group.first], prefix[1][group.rows, :, : group.first])
         hidden = None if blocked is None else _hidden(blocked[group.rows], group, final)
-        found.append(suffix_attention(decoder, layer, q_g, k_g, v_g, k_p, v_p, hidden).flatten(1, 2))
+        found.append(suffix_attention(decoder, layer, q_g, k_g, v_g, before, hidden).flatten(1, 2))
     z = torch.cat(found, 1) if len(found) > 1 else found[0]
     return z.index_select(1, torch.argsort(span.order)) if final and span.order is not None else z
 

@@ -14,16 +14,15 @@ def suffix_attention(
     q: Float[Tensor, "sender prompt n_query head d_head"],
     k: Float[Tensor, "sender prompt n_pos kv_head d_head"],
     v: Float[Tensor, "sender prompt n_pos kv_head d_head"],
-    prefix_k: Float[Tensor, "prompt kv_head n_prefix d_head"],
-    prefix_v: Float[Tensor, "prompt kv_head n_prefix d_head"],
+    prefix: tuple[Float[Tensor, "prompt kv_head n_prefix d_head"], Float[Tensor, "prompt kv_head n_prefix d_head"]],
     hidden: Bool[Tensor, "senders prompt n_query n_prefix"] | None = None,
 ) -> Float[Tensor, "sender prompt n_query head d_head"]:
     """Head outputs of the last n_query of n_pos suffix tokens, which follow the prefix; q and k are rotated.
 
     Scores against the prefix are one matrix product a (prompt, kv_head) for all senders at once. hidden: prefix
-    tokens that a query may not see (1 stands for all senders).
+    tokens that a query may not see (1 stands for all senders). prefix: its keys, rotated, and its values.
     """
-    s = decoder.shape
+    s, (prefix_k, prefix_v) = decoder.shape, prefix
     n_sender, n_prompt, n_query = q.shape[:3]
     n_pos, n_prefix = k.shape[2], prefix_k.shape[2]
     queries = (q * decoder.block.scale).view(n_sender, n_prompt, n_query, s.n_kv_heads, s.group, s.d_head)

@@ -8,7 +8,7 @@ from pathlib import Path
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
 from entity_mech.models.families.family import Description, size_differences
-from entity_mech.models.families.table import config_problems, describe
+from entity_mech.models.families.table import config_problems, description_of
 from entity_mech.models.folders import ADAPTER_CONFIG, is_adapter, tokenizer_digest, weight_files
 from entity_mech.models.sources import DTYPES, ModelSource, chain, tokenizer_source
 from entity_mech.models.tensorfiles import read_headers
@@ -34,7 +34,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 def described(source: ModelSource) -> Description:
     """Family, sizes and block of a local model; an adapter's are those of the model it sits on. Raises UserError
     as `chain` does."""
-    return describe(read_json(chain(source)[0].folder / "config.json"))
+    return description_of(read_json(chain(source)[0].folder / "config.json"))
 
 
 def problems(source: ModelSource) -> list[str]:
@@ -96,7 +96,7 @@ def _model_problems(source: ModelSource) -> list[str]:
     found = config_problems(config, trust_remote_code=source.trust_remote_code)
     if found:
         return found
-    model = describe(config)
+    model = description_of(config)
     found = tensor_problems(model, weight_files(folder))
     base = None if source.base is None else _sound(source.base)
     if source.base is not None and base is not None:

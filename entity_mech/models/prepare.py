@@ -20,7 +20,7 @@ from entity_mech.files import atomic_path, write_checked_json
 from entity_mech.models.checks import check
 from entity_mech.models.decoder import Decoder
 from entity_mech.models.families.family import Description
-from entity_mech.models.families.table import describe, prepared
+from entity_mech.models.families.table import description_of, prepared
 from entity_mech.models.folders import tokenizer_digest, weight_files
 from entity_mech.models.loading import FORMAT, build_decoder, model_files, resolve_device, used_tensors
 from entity_mech.models.logit_check import TOLERANCE, check_logits, record_logits
@@ -113,7 +113,7 @@ def load_own(source: ModelSource, device: torch.device) -> nn.Module:
 
 def describe_loaded(model: Any) -> dict[str, Any]:
     """Sizes and block from the loaded model's config, and its rotary frequencies as it made them."""
-    described = describe({**model.config.to_dict(), "architectures": [type(model).__name__]})
+    described = description_of({**model.config.to_dict(), "architectures": [type(model).__name__]})
     kinds = sorted({kind for kind in described.block.rotary if kind})
     return {
         "architecture": described.family.architecture,

@@ -35,13 +35,27 @@ def edited_pair(info: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
     return int(info["n_layers"]) // 2, (0, int(info["n_heads"]) - 1)
 
 
+def silenced(n_heads: int) -> list[slice]:
+    """Heads that give nothing: none, the first half, the second half, all."""
+    half = n_heads // 2
+    return [slice(0, 0), slice(0, half), slice(half, n_heads), slice(0, n_heads)]
+
+
+def silence(z: Tensor, heads: slice) -> Tensor:
+    """Head outputs [*rows, head, d_head] with some at zero."""
+    z = z.clone()
+    z[..., heads, :] = 0
+    return z
+
+
 def record_wiring(model: Any, info: Mapping[str, Any]) -> dict[str, Any]:
     """Run a transformers model on two prompts and under edits of two heads' outputs.
 
     Returns, ready for JSON: `z` [layer][head] and `streams` [layer + 1] at the first prompt's last token, as
-    signatures; `added`, what attention adds in the edited layer with neither, either and both heads replaced by the
-    other prompt's; `additive`, whether these are a sum; `words`, and the logits of `direct` (the first head replaced
-    at the last token, all other attention frozen) and of `patched` (both replaced in the middle, all else run again).
+    signatures; `middles`, the stream after attention of the edited layer with all heads, either half of them and
+    none (`silenced`); `additive`, whether what attention adds there is a sum; `words`, and the logits of `direct`
+    (one head replaced at the last token by the other prompt's, all other attention frozen) and of `patched` (two
+    replaced in the middle, all else run again).
     """
     watched = _Watched(model, info)
     ids = wiring_prompts(info["vocab"], info["max_position"]).to(watched.device)
@@ -65,17 +79,21 @@ def record_wiring(model: Any, info: Mapping[str, Any]) -> dict[str, Any]:
         edit = replaced(heads, -1)
         return lambda at, _: edit(at, clean.z[at])  # whatever this run makes, heads give what they gave
 
-    added = []
-    for heads in ((), (first,), (second,), (first, second)):
-        run = watched.run(ids, replaced(heads, -1), mute=layer)
-        added.append((run.streams[layer + 1] - run.streams[layer])[0, -1])
+    def muted(heads: slice) -> EditZ:
+        return lambda at, z: silence(z, heads) if at == layer else z
+
+    middles, added = [], []
+    for heads in silenced(info["n_heads"]):
+        run = watched.run(ids, muted(heads), mute=layer)
+        middles.append(run.streams[layer + 1][0, -1])
+        added.append(middles[-1] - run.streams[layer][0, -1])
     gap = added[3] - added[1] - added[2] + added[0]
     direct, patched = watched.run(ids, frozen((first,))), watched.run(ids, replaced((first, second), n_pos // 2))
     return {
         "z": rounded(signature(torch.stack([z[0, -1] for z in clean.z]))),
         "streams": rounded(signature(torch.stack([x[0, -1] for x in clean.streams]))),
-        "added": rounded(signature(torch.stack(added))),
-        "additive": bool(gap.norm() < 1e-4 * (added[3] - added[0]).norm()) if first < second else None,
+        "middles": rounded(signature(torch.stack(middles))),
+        "additive": bool(gap.norm() <= 1e-2 * added[0].norm()) if first < second else None,
         "words": words,
         "direct": rounded(direct.logits[0, -1, words]),
         "patched": rounded(patched.logits[0, -1, words]),

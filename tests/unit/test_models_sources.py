@@ -14,7 +14,7 @@ from transformers import OPTConfig, OPTForCausalLM
 
 from entity_mech.errors import UserError
 from entity_mech.models.checks import check, problems
-from entity_mech.models.families.table import describe
+from entity_mech.models.families.table import description_of
 from entity_mech.models.folders import tokenizer_digest, weight_files
 from entity_mech.models.loading import resolve_device
 from entity_mech.models.sources import (
@@ -253,7 +253,7 @@ def test_sizes_and_memory_of_llama_7b():
         "num_hidden_layers": 32,
         "vocab_size": 32000,
     }
-    sizes = describe(config)
+    sizes = description_of(config)
     assert sizes.parameters() == 6_738_415_616
     assert sizes.memory() == {"float32": 4 * 6_738_415_616, "bfloat16": 2 * 6_738_415_616}
 

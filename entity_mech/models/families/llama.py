@@ -15,7 +15,7 @@ FAMILY = Family(
     name="Llama",
     architecture="LlamaForCausalLM",
     model_type="llama",
-    differs="the reference: RMS norms, rotary embedding, gated MLP; biases where the config says so",
+    differs="nothing: RMS norms, rotary embedding, gated MLP; biases where the config says so",
     block=_block,
     computed={"pretraining_tp": (1, None)},
 )

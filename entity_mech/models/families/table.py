@@ -41,7 +41,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
     raise UserError(f"its architecture is {named}; supported: {known} (how to add one: docs/architecture.md)")
 
 
-def describe(config: Mapping[str, Any]) -> Description:
+def description_of(config: Mapping[str, Any]) -> Description:
     """A model's family, sizes and block from its config.json. Raises UserError as `family_of` does."""
     family = family_of(config)
     sizes = family.sizes(config)
@@ -52,6 +52,13 @@ def prepared(info: Mapping[str, Any]) -> Description:
     """The description that a prepared model's model.json holds."""
     sizes = Sizes(**{key: info[key] for key in Sizes.__dataclass_fields__})
     return Description(family_of({"architectures": [info["architecture"]]}), sizes, Block.from_json(info["block"]))
+
+
+def family_table() -> str:
+    """The table of docs/architecture.md."""
+    rows = ["| family | architecture | differs from Llama in |", "|---|---|---|"]
+    rows += [f"| {family.name} | `{family.architecture}` | {family.differs} |" for family in FAMILIES]
+    return "\n".join(rows)
 
 
 def config_problems(config: Mapping[str, Any], *, trust_remote_code: bool = False) -> list[str]:
