@@ -9,14 +9,18 @@ import torch
 from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.clean import run_clean, run_logits
+from entity_mech.engine.first_order import receiver_gradients
 from entity_mech.engine.load import load_checked
 from entity_mech.engine.path_patching import SearchBatch, patched_answers
 from entity_mech.engine.prefix import EditPlan, PrefixBank
 from entity_mech.engine.readout import logits
 from entity_mech.engine.receivers import Receivers
 from entity_mech.engine.suffix import Edit, run_suffix
+from entity_mech.errors import UserError
 from entity_mech.methods.attention_patterns import attention_from
 from entity_mech.methods.knockout import final_from_each_layer
+from entity_mech.methods.refined_search import RefinedOptions, refined_effects
+from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.models.families.table import FAMILIES
 from entity_mech.models.prepare import prepare_model
 from tests.helpers.anatomy import edited_attention
@@ -202,3 +206,41 @@ def test_knockout_and_patterns_equal_masked_whole_prompts(loaded, variant):
     for (role, layer, head), pattern in zip(heads, attention_from(decoder, PROMPTS, heads), strict=True):
         expected = own[layer][rows, head, torch.as_tensor(PROMPTS.roles[role])]
         np.testing.assert_allclose(pattern, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["qwen3", "gpt_neox", "gemma2", "olmo2"])
+def test_gradients_by_receiver_inputs_equal_those_of_hooks(loaded, variant):
+    """What the refined mode ranks senders by: slopes by q and k after the family's norms and before rotation."""
+    model, decoders = loaded(variant)
+    decoder = decoders["float64"]
+    ids, length = torch.as_tensor(PROMPTS.ids), torch.as_tensor(PROMPTS.length)
+    answer, rows = torch.as_tensor(PROMPTS.answer), torch.arange(N)
+    pos = torch.as_tensor(PROMPTS.roles["query_label"])
+    wanted = Receivers.of_heads(RECEIVERS["q, k and v"], decoder.shape.group)
+    clean = run_clean(decoder, ids)
+    found = receiver_gradients(decoder, clean, length, answer, pos, wanted)
+    heads = {(layer, kind): heads for layer, kinds in wanted.layers.items() for kind, heads in kinds.items()}
+    added = {key: torch.zeros_like(value).requires_grad_() for key, value in found.items()}
+
+    def edit(layer: int, kind: str, x: torch.Tensor) -> torch.Tensor:
+        if (layer, kind) in added:
+            x = x.clone()
+            for i, head in enumerate(heads[layer, kind]):
+                x[rows, head, pos] = x[rows, head, pos].detach() + added[layer, kind][:, i]
+        return x
+
+    # A receiver above another one keeps its clean input: its own path below is cut.
+    with exact_norms(), edited_attention(model, edit):
+        out = model(ids, use_cache=False).logits[rows, length - 1].log_softmax(-1)[rows, answer].sum()
+    slopes = torch.autograd.grad(out, list(added.values()), allow_unused=True)
+    for ours, slope in zip(found.values(), slopes, strict=True):
+        wanted_slope = torch.zeros_like(ours) if slope is None else slope
+        assert (ours - wanted_slope).abs().max() < 1e-9
+    assert max(value.abs().max() for value in found.values()) > 1e-4
+
+
+def test_refined_mode_is_refused_for_experts(loaded):
+    decoder = loaded("mixtral")[1]["float32"]
+    scored = ScoredPrompts(decoder, PROMPTS, lambda *_: np.zeros((N, N_LAYERS, N_HEADS, decoder.shape.d_head)))
+    with pytest.raises(UserError, match=r"path_patching\.mode: refined is not for mixtral, whose MLPs are experts"):
+        refined_effects(scored, "last", Receivers({1: {"q": [0]}}), 2, RefinedOptions())
