@@ -45,6 +45,8 @@ FAMILY = Family(
         "n_layers": "n_layer",
         "n_heads": "n_head",
         "d_model": "n_embd",
+        "n_kv_heads": "",
+        "d_head": "",
         "d_mlp": "n_inner",
         "max_position": "n_positions",
         "norm_eps": "layer_norm_epsilon",

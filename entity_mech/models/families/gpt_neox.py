@@ -41,7 +41,7 @@ FAMILY = Family(
         other_names={"lm_head.": "embed_out."},
         ignored=("rotary_emb.inv_freq", "attention.bias", "attention.masked_bias"),
     ),
-    keys={"norm_eps": "layer_norm_eps"},
+    keys={"norm_eps": "layer_norm_eps", "n_kv_heads": "", "d_head": ""},
     defaults={"layer_norm_eps": 1e-5, "hidden_act": "gelu"},
     activations=GELU + GELU_TANH,
     partial_rotary=True,
