@@ -141,10 +141,10 @@ class Family:
     """One architecture. Its file declares this and nothing else.
 
     name, differs: for people. block: what is computed, from a config whose missing keys are filled with `defaults`.
-    keys: where sizes are called otherwise than in KEYS, "" for one that no key says. computed: config key -> the values that are computed; any
-    other is refused by name. rotary_types: kinds of rotary embedding whose angles are the same at every length.
-    rotary_buffer: the module that makes the angles. brings_code: its repositories hold code that transformers
-    does not need.
+    keys: where sizes are called otherwise than in KEYS, "" for one that no key says. computed: config key -> the
+    values that are computed; any other is refused by name. rotary_types: kinds of rotary embedding whose angles are
+    the same at every length. rotary_buffer: the module that makes the angles. brings_code: its repositories hold code
+    that transformers does not need.
     """
 
     name: str
