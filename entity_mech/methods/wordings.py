@@ -24,19 +24,8 @@ from entity_mech.progress import log
 from entity_mech.task.tokens import TokenizedPrompts
 
 MEASURED = [name + end for name in ("accuracy", "faithfulness", "recall") for end in ("", "_low", "_high")]
-COLUMNS = [
-    "wording",
-    "template",
-    "query",
-    *MEASURED,
-    "ceiling",
-    "candidates",
-    "again",
-    "chance_again",
-    "p_chance",
-    "scored",
-    "n",
-]
+AGAIN = ["candidates", "again", "chance_again", "p_chance"]
+COLUMNS = ["wording", "template", "query", *MEASURED, "ceiling", *AGAIN, "scored", "n"]
 HEAD_COLUMNS = ["wording", "search", "letter", "layer", "head", "kept", "again", "score"]
 
 
@@ -85,9 +74,9 @@ def try_wording(
 
     The summary has accuracy of the model, faithfulness and recall of the circuit (with intervals) and the ceiling's
     faithfulness, with means of this wording; candidates (in the study's wording), how many of them are candidates
-    again, how many would be by chance and the probability of as many (`overlap`); scored and n are prompts of
-    discovery and evaluation. Where the model answers none of discovery nothing can be searched: again and what
-    follows from it is missing.
+    again at the same role, how many would be by chance and the probability of as many (`overlap`); scored and n are
+    prompts of discovery and evaluation. Where the model answers none of discovery nothing can be searched: again and
+    what follows from it is missing.
     """
     answers = behaviour(decoder, prompts.evaluation, options.batch_size)
     with h5py.File(decoder.name, "w", driver="core", backing_store=False) as memory:
@@ -108,7 +97,9 @@ def try_wording(
             )
             effects = run_chain(scored, searches, options)
             found = chain_table(searches, effects, decoder.shape.n_heads)
-    numbers = {name: table.loc["model" if name.startswith("accuracy") else "circuit", name] for name in MEASURED}
+    numbers: dict[str, object] = {
+        name: table.loc["model" if name.startswith("accuracy") else "circuit", name] for name in MEASURED
+    }
     again, heads = _found_again(chosen, found)
     numbers |= {"ceiling": table.loc["ceiling", "faithfulness"], **again, "scored": len(rows), "n": len(answers)}
     return Tried(numbers, heads)
@@ -117,18 +108,16 @@ def try_wording(
 def _found_again(chosen: Chosen, found: pd.DataFrame | None) -> tuple[dict[str, object], pd.DataFrame]:
     """What a search in other words says about the candidates: counts beside chance, and a row for each head."""
     candidates = chosen.circuit.unpruned
-    total = sum(len(group.heads) for group in candidates.groups)
+    counts: dict[str, object] = {"candidates": candidates.size}
+    there: Circuit | None = None
     if found is None:
         log(f"{candidates.model} answers no discovery prompt in this wording, so nothing can be searched there")
-        counts = {"candidates": total, "again": np.nan, "chance_again": np.nan, "p_chance": np.nan}
-        there: Circuit | None = None
     else:
         there = choose_circuit(candidates.model, found, chosen.keep)
         pools = (choosable(chosen.scores, candidates), choosable(found, there))
         whole = next(row for row in compare(candidates, there, *pools) if row[2] == WHOLE)
-        shared, chance, p = whole[6], whole[10], whole[-1]
-        counts = {"candidates": total, "again": shared, "chance_again": chance, "p_chance": p}
-    return counts, _heads(chosen.circuit, candidates, there)
+        counts |= dict(zip(AGAIN[1:], (whole[6], whole[10], whole[-1]), strict=True))
+    return {**dict.fromkeys(AGAIN, np.nan), **counts}, _heads(chosen.circuit, candidates, there)
 
 
 def _heads(circuit: Circuit, candidates: Circuit, there: Circuit | None) -> pd.DataFrame:

@@ -17,7 +17,7 @@ UNION, WHOLE = (
     "whole_circuit",
 )  # parts of a circuit beside its groups: the chosen heads of all groups, all heads
 BETWEEN = ["base", "model", "donor", "target", "circuit"]
-HEADS = ["search", "letter", "token", "layer", "head", "score", "kept"]
+HEADS = ["search", "letter", "token", "layer", "head", "score", "kept", "put_back"]
 HALF = 0.5  # of resampled scenes: heads kept less often are drawn hollow
 MODELS = [
     "model", "label", "color", "accuracy", "accuracy_low", "accuracy_high", "heads", "heads_by_group",
@@ -40,14 +40,17 @@ def is_true(column: pd.Series) -> pd.Series:
 
 
 def circuit_table(circuit: Mapping[str, Any]) -> pd.DataFrame:
-    """Candidates of a circuit file: search, letter, token, layer, head, score, kept (False: pruned away)."""
+    """Candidates of a circuit file: search, letter, token, layer, head, score, kept (False: pruned away), put_back
+    (True: pruned away and taken back, because the circuit broke)."""
+    back = {(one["group"], one["layer"], one["head"]) for one in circuit.get("put_back", [])}
     rows = []
     for group in circuit["groups"]:
         kept = {(head["layer"], head["head"]) for head in group["heads"]}
         listed = {(head["layer"], head["head"]): head for head in (*group.get("candidates", []), *group["heads"])}
         for (layer, head), entry in sorted(listed.items()):
             about = (group["name"], group["letter"], group["token"], layer, head)
-            rows.append((*about, entry.get("score", np.nan), (layer, head) in kept))
+            again = (group["name"], layer, head) in back
+            rows.append((*about, entry.get("score", np.nan), (layer, head) in kept, again))
     return pd.DataFrame(rows, columns=HEADS)
 
 

@@ -44,9 +44,13 @@ CIRCUIT = (
             "prune_circuit": Job("model", 3000, 10, copies=3, minutes_per_gb=15),
             "tabulate_circuits": Job("tables", 1000, 2),
         },
-        tables={"circuits": "", "significance": "models/{model}/significance.csv"},
+        tables={
+            "circuits": "",
+            "significance": "models/{model}/significance.csv",
+            "pruning": "models/{model}/pruning.csv",
+        },
         files=("circuits/{model}.json",),
-        found_in=("circuits",),
+        found_in=("circuits", "pruning"),
         section="circuit",
         figures=(
             Figure(

@@ -13,6 +13,7 @@ ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
 from entity_mech.config.load import as_yaml, load_config
+from entity_mech.config.notes import notes
 from entity_mech.errors import UserError
 from entity_mech.failures import summary
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
@@ -33,6 +34,10 @@ try:
     TOKENIZER = tokenizer_names(list(SOURCES.values()))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    for text in notes(CONFIG):
+        logger.warning(f"note: {text}")
 
 config.clear()
 config.update(CONFIG.model_dump())  # with the defaults: captions of the report read it

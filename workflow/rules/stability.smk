@@ -25,7 +25,7 @@ rule resample_scenes:
     params:
         options={
             **CONFIG.stability.model_dump(),
-            **CONFIG.pruning.model_dump(exclude={"shards"}),
+            "pruning": CONFIG.pruning.model_dump(exclude={"shards"}),
             "seed": CONFIG.seed,
         },
         code=code("resample_scenes"),
@@ -33,12 +33,7 @@ rule resample_scenes:
         "../scripts/resample_scenes.py"
 
 
-rule make_reworded_prompts:
-    """Prompts of a split in other words: the same scenes."""
-    input:
-        words="<results>/dataset/words.json",
-        tokenizers=tokenizer_files(TOKENIZERS),
-        downloads=downloads(TOKENIZERS),
+use rule make_prompts as make_reworded_prompts with:
     output:
         text="<results>/dataset/wordings/{wording}/{split}.jsonl",
         tokens=expand("<results>/dataset/wordings/{{wording}}/{tokenizer}/{{split}}.h5", tokenizer=TOKENIZERS),
@@ -48,8 +43,6 @@ rule make_reworded_prompts:
         "<benchmarks>/make_reworded_prompts/{wording}.{split}.tsv"
     wildcard_constraints:
         wording=one_of(WORDINGS),
-    conda:
-        ENVIRONMENT
     resources:
         **asks("make_reworded_prompts"),
     params:
@@ -57,8 +50,6 @@ rule make_reworded_prompts:
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("make_prompts"),
-    script:
-        "../scripts/make_prompts.py"
 
 
 rule try_wordings:

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from entity_mech.reporting.cells import cell, grid_axes
-from entity_mech.reporting.figures.dcm import DESIDERATA
 from entity_mech.reporting.published import beside
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.style import (
@@ -30,6 +29,7 @@ from entity_mech.reporting.style import (
     styled,
     whiskers,
 )
+from entity_mech.task.pair_kinds import DESIDERATA, in_words
 
 PLAIN = "position"
 OWN, BASES, TRAINED = "own", "base", "trained"
@@ -51,7 +51,7 @@ def patched_heads(study: Study, results: pd.DataFrame) -> Drawing:
             for axes, desideratum in zip(row, desiderata, strict=True):
                 part = table[(table["group"] == group.name) & (table["desideratum"] == desideratum)]
                 _square(axes, part, circuits, models)
-                axes.set_title(f"{group.letter} {desideratum}", color=study.group_color(group.name))
+                axes.set_title(f"{group.letter} {in_words(desideratum)}", color=study.group_color(group.name))
                 axes.set_yticks(range(len(circuits)), [""] * len(circuits))
                 axes.set_xticks(range(len(models)), [""] * len(models))
             labels = [short_name(study.label(circuit), 16) for circuit in circuits]

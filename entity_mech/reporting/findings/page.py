@@ -54,9 +54,9 @@ SHORT_QUESTIONS = {
 def find(study: Study, tables: Tables, limits: Limits) -> list[Finding]:
     """All findings of a run, question by question: what stands alone for every model, then the headline answers.
 
-    tables: behaviour, answers, circuits, faithfulness and circuit_answers; optional: role_map, stability, dcm with
-    dcm_answers, cmap, overlap, patched_heads with patched_answers (see the modules of the four questions). A stage
-    that is not there is said to be left out.
+    tables: behaviour, answers, circuits, pruning, faithfulness and circuit_answers; optional: role_map, stability,
+    dcm with dcm_answers, cmap, overlap, patched_heads with patched_answers (see the modules of the four questions). A
+    stage that is not there is said to be left out.
     """
     others = [model for model in study.models if model not in study.fine_tuned]
     found = [accuracy_finding(study, tables, limits, model) for model in others]
