@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from entity_mech.config.given import check_given
 from entity_mech.config.mask_checks import pair_problems, training_problems
 from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences, shown
 from entity_mech.config.schema import Config
@@ -339,4 +340,5 @@ _CHECKS: list[_Check] = [
 _FILE_CHECKS: list[_Check] = [
     (frozenset({"models", "base"}), _check_model_files),
     (frozenset({"task"}), _check_words),
+    (frozenset({"models", "searches", "run"}), check_given),
 ]

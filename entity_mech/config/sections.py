@@ -66,6 +66,26 @@ class Model(Section):
         gt=0,
     )
     trust_remote_code: bool = key(False, "Whether a model's own Python code may run when it is prepared.")
+    scores: str | None = key(
+        None,
+        "Table of path-patching scores (CSV: search, layer, head, score) that is used instead of searching; see "
+        "docs/published.md. Candidates are chosen from it.",
+        cost="saves path_patch",
+        min_length=1,
+    )
+    circuit: str | None = key(
+        None,
+        "File of a circuit (a run's circuits/{model}.json, or lists of [layer, head] by group) that is used instead "
+        "of searching and pruning.",
+        cost="saves path_patch and prune_circuit",
+        min_length=1,
+    )
+    threshold: Real | None = key(
+        None,
+        "Its own pruning.threshold. A given circuit is not pruned: then it is the threshold that the circuit has "
+        "behind it, which is only written down.",
+        unit="share of accuracy",
+    )
 
 
 _TEXTS = ProbeTexts()

@@ -92,13 +92,16 @@ def few_prompts(n: int, least: int, accuracy: float, threshold: float) -> str:
     return f"{which} more than pruning.threshold ({threshold:.2g}): {least / (n * accuracy):.1%}"
 
 
-def empty_groups(model: str, names: Sequence[str]) -> str:
-    """For a circuit with groups in which no head was kept."""
+GIVEN_EMPTY = "so it was given"
+
+
+def empty_groups(model: str, names: Sequence[str], why: str = "no candidate there was needed") -> str:
+    """For a circuit with groups in which no head was kept, or given (why: `GIVEN_EMPTY`)."""
     if not names:
         return ""
     one = len(names) == 1
     return (
-        f"The circuit of {model} has no heads in {' and '.join(names)}: no candidate there was needed. What later "
+        f"The circuit of {model} has no heads in {' and '.join(names)}: {why}. What later "
         f"stages say about {'this group' if one else 'these groups'} is about nothing."
     )
 

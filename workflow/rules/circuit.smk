@@ -83,13 +83,15 @@ rule prune_circuit:
         "<logs>/prune_circuit/{model}.log",
     benchmark:
         "<benchmarks>/prune_circuit/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(PRUNED),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
         **asks("prune_circuit"),
     params:
-        options={**CONFIG.pruning.model_dump(exclude={"shards"}), "tf32": CONFIG.compute.tf32},
+        options=lambda wildcards: {**pruning_options(wildcards), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("prune_circuit"),
     script:

@@ -37,7 +37,7 @@ from entity_mech.task.pair_kinds import DESIDERATA, in_words
 
 def dcm(study: Study, results: pd.DataFrame) -> Drawing:
     """Accuracy of the chosen heads of each model's own circuit, groups down, desiderata across."""
-    table = beside(results[results["model"] == results["circuit"]], "dcm", ["model", "letter", "desideratum"])
+    table = beside(study, results[results["model"] == results["circuit"]], "dcm", ["model", "letter", "desideratum"])
     models = in_order(table["model"], study.models)
     desiderata = in_order(table["desideratum"], DESIDERATA)
     groups = [group for group in study.by_letter if group.name in set(table["group"])]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from entity_mech.methods.sense import (
+    GIVEN_EMPTY,
     at_chance,
     broken_pruning,
     coarse_pruning,
@@ -23,6 +24,7 @@ from entity_mech.methods.sense import (
 )
 from entity_mech.reporting.findings.estimate import Estimate, estimate, percent
 from entity_mech.reporting.findings.finding import LEFT_OUT, SAME_CIRCUIT, Finding
+from entity_mech.reporting.findings.given import given_circuit_of, given_finding
 from entity_mech.reporting.findings.limits import Limits
 from entity_mech.reporting.published import published
 from entity_mech.reporting.study import Group, Study
@@ -35,6 +37,7 @@ HIDDEN = "hidden groups"
 def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: str) -> list[Finding]:
     """All about one model's circuit, in the order of the stages; numbers and warnings that answer nothing alone."""
     found = [
+        given_finding(study, tables, model),
         role_map_finding(study, tables, limits, model),
         pruning_finding(study, tables, model),
         empty_groups_finding(study, tables, model),
@@ -88,7 +91,8 @@ def pruning_finding(study: Study, tables: Tables, model: str) -> Finding | None:
 
 def empty_groups_finding(study: Study, tables: Tables, model: str) -> Finding | None:
     """Which groups of a circuit have no heads; None where all have some."""
-    text = empty_groups(study.label(model), list(_empty(study, tables, model)))
+    why = [] if given_circuit_of(tables, model) is None else [GIVEN_EMPTY]
+    text = empty_groups(study.label(model), list(_empty(study, tables, model)), *why)
     return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
 
 
@@ -121,7 +125,7 @@ def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: st
     Beside it recall (the share of the model's right answers that it keeps), agreement (the share of prompts where
     both give the same token), the ceiling (all heads at the circuit's tokens) and random circuits of its size.
     """
-    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    row = first(faithfulness_table(study, tables["faithfulness"]), circuit=model, model=model)
     if row is None:
         return None
     name = study.label(model)
@@ -159,7 +163,7 @@ def worth_findings(study: Study, tables: Tables, limits: Limits, model: str) -> 
 
 def worth_of(study: Study, tables: Tables, limits: Limits, model: str) -> str:
     """These warnings in one text; empty where all is well or nothing was measured."""
-    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    row = first(faithfulness_table(study, tables["faithfulness"]), circuit=model, model=model)
     if row is None:
         return ""
     said = [carries_nothing(study, row, limits, model)]
@@ -187,7 +191,7 @@ def carries_nothing(study: Study, row: pd.Series, limits: Limits, model: str) ->
 
 def caution(study: Study, tables: Tables, limits: Limits, models: Sequence[str]) -> str:
     """What to bear in mind where groups of these models' circuits are spoken of; empty where all carry something."""
-    faith, weak = faithfulness_table(tables["faithfulness"]), []
+    faith, weak = faithfulness_table(study, tables["faithfulness"]), []
     for model in models:
         row = first(faith, circuit=model, model=model)
         if row is not None and carries_nothing(study, row, limits, model):
@@ -207,15 +211,17 @@ def overlap_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
     if table is None:
         text = "Overlap of the circuits was left out of this run."
         return [Finding(SAME_CIRCUIT, model, "overlap", text, LEFT_OUT)]
-    known, parts = published("overlap"), []
+    known, parts = published(study, "overlap"), []
     for group in study.by_letter:
         row = first(table, circuit_1=study.base, circuit_2=model, letter=group.letter)
         if row is None:
             continue
         there = first(known, circuit_1=study.base, circuit_2=model, letter=group.letter)
-        beside = f", published {int(there['shared'])} of {int(there['heads_1'])}" if there is not None else ""
-        chance = f"by chance {float(row['chance_shared']):.1f}"
-        parts.append(f"{group.letter} {int(row['shared'])} of {int(row['heads_1'])} ({chance}{beside})")
+        beside = [f"published {int(there['shared'])} of {int(there['heads_1'])}"] if there is not None else []
+        known_chance = not np.isnan(float(row["chance_shared"]))
+        chance = [f"by chance {float(row['chance_shared']):.1f}"] if known_chance else []
+        said = f" ({', '.join([*chance, *beside])})" if chance or beside else ""
+        parts.append(f"{group.letter} {int(row['shared'])} of {int(row['heads_1'])}{said}")
     if not parts:
         return []
     both = f"Heads of {study.label(study.base)}'s circuit that are also in {study.label(model)}'s"

@@ -33,7 +33,7 @@ from entity_mech.reporting.findings.own_circuit import caution, overlap_findings
 from entity_mech.reporting.findings.rules import rules, tests_of
 from entity_mech.reporting.findings.same_circuit import same_circuit_findings
 from entity_mech.reporting.findings.same_functions import function_findings
-from entity_mech.reporting.published import REFERENCE
+from entity_mech.reporting.published import REFERENCE, no_comparison
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.tables import UNION, WHOLE, Tables
 
@@ -60,6 +60,8 @@ def find(study: Study, tables: Tables, limits: Limits) -> list[Finding]:
     """
     others = [model for model in study.models if model not in study.fine_tuned]
     found = [accuracy_finding(study, tables, limits, model) for model in others]
+    if text := no_comparison(study):
+        found.append(Finding(GAIN, study.base, "published", text, LEFT_OUT))
     found += gain_findings(study, tables, limits)
     same_circuit = same_circuit_findings(study, tables, limits)
     for model in study.models:

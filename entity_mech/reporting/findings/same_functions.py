@@ -187,7 +187,7 @@ def same_function_finding(
         said += _moves(tables, study, what, open_, there)
     if corrected_away:
         said += f" (No answer: {p.words}.)"
-    known = first(published("dcm"), model=model, letter=group.letter, desideratum=best.desideratum)
+    known = first(published(study, "dcm"), model=model, letter=group.letter, desideratum=best.desideratum)
     value = np.nan if known is None else float(known["accuracy"])
     return Finding(SAME_FUNCTIONS, model, group.letter, said, answer, best.accuracy, value, "dcm", p.p)
 
@@ -273,7 +273,9 @@ def patched_heads_finding(study: Study, tables: Tables, model: str, group: Group
         f"The heads that carry the {in_words(what)} in group {group.letter} of {base} move the answer on {here} of "
         f"the fresh pairs in {label}, {there} in {base}: {end}."
     )
-    known = first(published("patched_heads"), model=model, circuit=study.base, letter=group.letter, desideratum=what)
+    known = first(
+        published(study, "patched_heads"), model=model, circuit=study.base, letter=group.letter, desideratum=what
+    )
     value = np.nan if known is None else float(known["accuracy"])
     about = f"{group.letter} heads of the base ({in_words(what)})"
     return Finding(SAME_FUNCTIONS, model, about, sentence, answer, here, value, "patched_heads")
