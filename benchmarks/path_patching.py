@@ -10,7 +10,8 @@ from benchmarks.shapes import CHAIN, N_POS, Setting, Shape
 from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.clean import CleanRun, run_clean
 from entity_mech.engine.packed import PACKED
-from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer, patched_answers
+from entity_mech.engine.path_patching import clean_answer, patched_answers
+from entity_mech.engine.search_batch import KEPT, SearchBatch
 from tests.helpers.literal_path_patching import LiteralPathPatching
 
 

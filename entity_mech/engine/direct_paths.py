@@ -7,12 +7,12 @@ sender joins as the layer loop reaches it. One matrix product at layer k holds a
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from entity_mech.engine.block import before_attention, chosen_heads, close_, packed_index, row_block
-from entity_mech.engine.clean import CleanRun
 from entity_mech.engine.receivers import INPUTS, Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.models.decoder import Decoder
 
 # (layer, input) -> [sender, prompt, heads of that input, d_head], before rotation, senders below that layer
@@ -34,20 +34,20 @@ def _read_inputs(
 
 def direct_paths(
     decoder: Decoder,
-    clean: CleanRun,
-    pos: Int[Tensor, " prompt"],
+    batch: SearchBatch,
     corrupted: Float[Tensor, "prompt layer head d_head"],
     receivers: Receivers | None,
     layers: Sequence[int] | None = None,
 ) -> tuple[Float[Tensor, "sender prompt d_model"], ReceiverValues]:
-    """Replace each sender's output at `pos` by its corrupted one and follow residual stream and MLPs.
+    """Replace each sender's output at its token by its corrupted one and follow residual stream and MLPs.
 
     Senders are all heads, or those of some layers (ascending), layer by layer. Without receivers (the logits)
     all run to the end and their final residual streams are returned; with receivers the run stops at the last one,
-    and the receivers' inputs are returned for every sender below each (method, section 4, pass 1). `clean`
-    needs pre, z and attn_out.
+    and the receivers' inputs are returned for every sender below each (method, section 4, pass 1). The
+    clean run needs pre, z and attn_out.
     """
     s = decoder.shape
+    clean, pos = batch.clean, batch.pos
     index = torch.arange(len(pos), device=pos.device)
     stop = s.n_layers if receivers is None else receivers.last
     wanted = {} if receivers is None else receivers.layers

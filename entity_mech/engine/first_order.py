@@ -5,24 +5,25 @@ score for all of them. An approximation: the refined mode uses it to choose whic
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from entity_mech.engine.block import attention_out, close, project, turned
-from entity_mech.engine.clean import CleanRun
 from entity_mech.engine.direct_paths import ReceiverValues
 from entity_mech.engine.join import SuffixGroup
 from entity_mech.engine.readout import logits
 from entity_mech.engine.receiver_paths import suffix_groups
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
 
 Inputs = dict[tuple[int, str], Tensor]
 
 
-def clean_inputs(decoder: Decoder, clean: CleanRun, pos: Int[Tensor, " prompt"], receivers: Receivers) -> Inputs:
+def clean_inputs(decoder: Decoder, batch: SearchBatch, receivers: Receivers) -> Inputs:
     """Receivers' inputs in the clean run, (layer, input) -> [prompt, heads, d_head], before rotation. Needs `pre`."""
+    clean, pos = batch.clean, batch.pos
     index = torch.arange(len(pos), device=pos.device)
     found: Inputs = {}
     for layer, kinds in receivers.layers.items():
@@ -33,14 +34,10 @@ def clean_inputs(decoder: Decoder, clean: CleanRun, pos: Int[Tensor, " prompt"],
 
 
 def _answer_probability(
-    decoder: Decoder,
-    clean: CleanRun,
-    group: SuffixGroup,
-    receivers: Receivers,
-    inputs: Inputs,
-    answer: Int[Tensor, " prompt"],
+    decoder: Decoder, batch: SearchBatch, group: SuffixGroup, receivers: Receivers, inputs: Inputs
 ) -> Float[Tensor, " prompt"]:
     """Pass 2 as a differentiable function of the receivers' inputs, one row a prompt."""
+    clean, answer = batch.clean, batch.answer[group.prompts]
     span = slice(group.start, group.last + 1)
     first = min(receivers.layers)
     x = clean.pre[first][group.prompts, span][None]
@@ -60,24 +57,17 @@ def _answer_probability(
     return (chosen - scores.logsumexp(-1)).exp()
 
 
-def receiver_gradients(
-    decoder: Decoder,
-    clean: CleanRun,
-    length: Int[Tensor, " prompt"],
-    answer: Int[Tensor, " prompt"],
-    pos: Int[Tensor, " prompt"],
-    receivers: Receivers,
-) -> Inputs:
+def receiver_gradients(decoder: Decoder, batch: SearchBatch, receivers: Receivers) -> Inputs:
     """Gradient of the answer's log-probability (dp / p) by each receiver input at the sender's token.
 
-    (layer, input) -> [prompt, heads, d_head]. `clean` needs pre, k, v.
+    (layer, input) -> [prompt, heads, d_head]. The clean run needs pre, k, v.
     """
-    base = clean_inputs(decoder, clean, pos, receivers)
+    base = clean_inputs(decoder, batch, receivers)
     gradients = {key: torch.zeros_like(value) for key, value in base.items()}
-    for group in suffix_groups(pos, length - 1):
+    for group in suffix_groups(batch.pos, batch.length - 1):
         with torch.enable_grad():
             leaves = {key: v[group.prompts].detach().requires_grad_() for key, v in base.items()}
-            p = _answer_probability(decoder, clean, group, receivers, leaves, answer[group.prompts])
+            p = _answer_probability(decoder, batch, group, receivers, leaves)
             found = torch.autograd.grad(p.log().sum(), list(leaves.values()), allow_unused=True)
         for key, gradient in zip(leaves, found, strict=True):
             if gradient is not None:  # a query before the last token of the last layer reaches nothing

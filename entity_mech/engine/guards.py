@@ -16,6 +16,7 @@ from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean
 from entity_mech.engine.direct_paths import direct_paths
 from entity_mech.engine.prefix import start_at
 from entity_mech.engine.readout import logits
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.engine.suffix import Edit, Span, run_suffix
 from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder
@@ -28,7 +29,7 @@ def check_guards(decoder: Decoder, info: Mapping[str, Any]) -> None:
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             _Guards(decoder, info).check()
     finally:
         torch.set_float32_matmul_precision(precision)
@@ -92,7 +93,8 @@ class _Guards:
         """One head replaced at the last token with all other attention frozen."""
         pos = torch.tensor([self.n_pos - 1], device=self.decoder.device)
         corrupted = torch.stack([z[1:, -1] for z in self.clean.z], 1)
-        rows, _ = direct_paths(self.decoder, self.first_prompt(), pos, corrupted, None, [self.layer])
+        batch = SearchBatch(self.first_prompt(), pos + 1, self.clean.ids[:1, -1], pos)
+        rows, _ = direct_paths(self.decoder, batch, corrupted, None, [self.layer])
         return self.logits_off(rows[self.heads[0], 0], self.own["direct"])
 
     def first_prompt(self) -> CleanRun:

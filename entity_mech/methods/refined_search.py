@@ -96,10 +96,10 @@ def _first_round(
     for part in track(parts, len(parts), f"{token}: pass 1"):
         batch = scored.batch(part, token)
         z = scored.sources("corrupted", token, part).to(decoder.dtype)
-        _, values = direct_paths(decoder, batch.clean, batch.pos, z, receivers)
+        _, values = direct_paths(decoder, batch, z, receivers)
         kept.put(part.start, values)
-        base = clean_inputs(decoder, batch.clean, batch.pos, receivers)
-        gradients = receiver_gradients(decoder, batch.clean, batch.length, batch.answer, batch.pos, receivers)
+        base = clean_inputs(decoder, batch, receivers)
+        gradients = receiver_gradients(decoder, batch, receivers)
         effect, far = first_order_effects(values, base, gradients, s.n_layers * s.n_heads)
         effects.append(effect.cpu())
         moved.append(far.sum(1).cpu())

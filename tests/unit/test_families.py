@@ -11,10 +11,11 @@ from entity_mech.engine.circuit_run import run_circuits
 from entity_mech.engine.clean import run_clean, run_logits
 from entity_mech.engine.first_order import receiver_gradients
 from entity_mech.engine.load import load_checked
-from entity_mech.engine.path_patching import SearchBatch, patched_answers
+from entity_mech.engine.path_patching import patched_answers
 from entity_mech.engine.prefix import EditPlan, PrefixBank
 from entity_mech.engine.readout import logits
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.engine.suffix import Edit, run_suffix
 from entity_mech.errors import UserError
 from entity_mech.methods.attention_patterns import attention_from
@@ -218,7 +219,7 @@ def test_gradients_by_receiver_inputs_equal_those_of_hooks(loaded, variant):
     pos = torch.as_tensor(PROMPTS.roles["query_label"])
     wanted = Receivers.of_heads(RECEIVERS["q, k and v"], decoder.shape.group)
     clean = run_clean(decoder, ids)
-    found = receiver_gradients(decoder, clean, length, answer, pos, wanted)
+    found = receiver_gradients(decoder, SearchBatch(clean, length, answer, pos), wanted)
     heads = {(layer, kind): heads for layer, kinds in wanted.layers.items() for kind, heads in kinds.items()}
     added = {key: torch.zeros_like(value).requires_grad_() for key, value in found.items()}
 
