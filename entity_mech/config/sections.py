@@ -155,7 +155,13 @@ class Prompts(Section):
     pruning: int = key(
         280, "Prompts on which circuits are pruned.", unit="prompts", cost="time of prune_circuit", ge=1
     )
-    ablation: int = key(500, "Prompts over which head outputs are averaged for mean ablation.", unit="prompts", ge=1)
+    ablation: int = key(
+        500,
+        "Prompts over which head outputs are averaged for mean ablation, and as many of varying layout.",
+        unit="prompts",
+        cost="time of store_activations",
+        ge=1,
+    )
     evaluation: int = key(
         490,
         "Prompts on which behaviour, faithfulness and CMAP are measured.",

@@ -158,7 +158,8 @@ def auto_batch(decoder: Decoder, n_pos: int, budget: int | None = None) -> int:
     return max(1, min(256, (budget or activation_budget(decoder)) // size))
 
 
-def _batches(decoder: Decoder, prompts: TokenizedPrompts, batch: int | None, label: str) -> Iterator[np.ndarray]:
+def batches(decoder: Decoder, prompts: TokenizedPrompts, batch: int | None, label: str) -> Iterator[np.ndarray]:
+    """Rows of prompts that run at once, with progress."""
     size = min(batch or auto_batch(decoder, prompts.ids.shape[1]), len(prompts))
     starts = range(0, len(prompts), size)
     for first in track(starts, len(starts), f"{label}: batches of {size} prompts"):
@@ -211,7 +212,7 @@ def store_head_outputs(
             return
         data = _empty_dataset(group, (len(prompts), len(table), s.d_head))
     top = s.n_layers - 1 if heads is None else int(table[:, 1].max())
-    for rows in _batches(decoder, prompts, batch, f"{decoder.name}: head outputs of {group.name}"):
+    for rows in batches(decoder, prompts, batch, f"{decoder.name}: head outputs of {group.name}"):
         ids = to_ids(decoder, prompts.ids[rows])
         with torch.inference_mode():
             z = run_clean(decoder, ids, {"z"}, last_layer=top).z
@@ -254,7 +255,7 @@ def store_means(decoder: Decoder, prompts: TokenizedPrompts, group: h5py.Group, 
     s, n_pos = decoder.shape, prompts.ids.shape[1]
     total = np.zeros((n_pos, s.n_layers, s.n_heads, s.d_head))
     real = np.arange(n_pos) < prompts.length[:, None]
-    for rows in _batches(decoder, prompts, batch, f"{decoder.name}: mean head outputs"):
+    for rows in batches(decoder, prompts, batch, f"{decoder.name}: mean head outputs"):
         with torch.inference_mode():
             z = run_clean(decoder, to_ids(decoder, prompts.ids[rows]), {"z"}, last_layer=s.n_layers - 1).z
             keep = torch.as_tensor(real[rows], device=decoder.device)[..., None, None]

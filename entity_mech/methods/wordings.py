@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from entity_mech.engine.store import read_head_outputs, read_means, store_head_outputs, store_means
+from entity_mech.engine.role_means import AblationPrompts, read_ablation, store_ablation
+from entity_mech.engine.store import read_head_outputs, store_head_outputs
 from entity_mech.methods.behaviour import behaviour
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.circuits import Circuit
 from entity_mech.methods.faithfulness import faithfulness
-from entity_mech.methods.overlap import WHOLE, choosable, compare
+from entity_mech.methods.overlap import choosable, compare
+from entity_mech.methods.part_names import WHOLE
 from entity_mech.methods.path_patching import chain_table, prompts_to_score, run_chain
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
@@ -31,12 +33,13 @@ HEAD_COLUMNS = ["wording", "search", "letter", "layer", "head", "kept", "again",
 
 @dataclass(frozen=True)
 class Reworded:
-    """The prompts of another wording. clean, corrupted: of discovery, row by row."""
+    """The prompts of another wording. clean, corrupted: of discovery, row by row. by_role: see `read_ablation`."""
 
     evaluation: TokenizedPrompts
-    ablation: TokenizedPrompts
+    ablation: AblationPrompts
     clean: TokenizedPrompts
     corrupted: TokenizedPrompts
+    by_role: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ def try_wording(
     """
     answers = behaviour(decoder, prompts.evaluation, options.batch_size)
     with h5py.File(decoder.name, "w", driver="core", backing_store=False) as memory:
-        store_means(decoder, prompts.ablation, memory, options.batch_size)
-        means = torch.as_tensor(read_means(memory), device=decoder.device, dtype=decoder.dtype)
+        store_ablation(decoder, prompts.ablation, memory, options.batch_size)
+        found_means = read_ablation(memory, prompts.ablation.plain, prompts.by_role)
+        means = torch.as_tensor(found_means, device=decoder.device, dtype=decoder.dtype)
         table = faithfulness(
             decoder, prompts.evaluation, means, chosen.circuit, answers["predicted"].to_numpy(), draws=0
         ).summary.set_index("kind")

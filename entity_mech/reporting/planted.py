@@ -19,6 +19,7 @@ import yaml
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json, read_table, write_table, write_text
+from entity_mech.reporting.findings.improved import about_outputs
 from entity_mech.reporting.findings.same_functions import carried
 from entity_mech.reporting.tables import Tables
 from entity_mech.task.pair_kinds import in_words
@@ -35,7 +36,8 @@ def group_table(run: Path) -> pd.DataFrame:
     precision, recall: of the candidates (before pruning) and of the heads kept (after); precision is empty where
     there are no heads. weakest_planted, strongest_other: path-patching scores among the candidates. carries, found:
     what the group passes on in truth and by DCM. repaired, named: whether fine-tuning repaired it, and what the
-    findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned).
+    findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned). outputs: what
+    they say of its outputs, which also hold what was repaired before it.
     """
     tables = {name: read_table(run / "tables" / f"{name}.csv") for name in ("dcm", "dcm_answers", "findings")}
     smallest = _config(run)["findings"]["smallest_effect"]
@@ -53,6 +55,7 @@ def group_table(run: Path) -> pd.DataFrame:
                     "found": function_found(tables, model, letter, smallest),
                     "repaired": letter == repaired,
                     "named": _named(tables["findings"], model, letter),
+                    "outputs": _named(tables["findings"], model, about_outputs(letter)),
                 }
             )
     return pd.DataFrame(rows)
@@ -134,9 +137,9 @@ def _heads_found(truth: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str
     }
 
 
-def _named(findings: pd.DataFrame, model: str, letter: str) -> str | None:
+def _named(findings: pd.DataFrame, model: str, about: str) -> str | None:
     said = findings[
-        (findings["question"] == "improved") & (findings["model"] == model) & (findings["about"] == letter)
+        (findings["question"] == "improved") & (findings["model"] == model) & (findings["about"] == about)
     ]
     return None if said.empty else str(said["answer"].iloc[0])
 
@@ -182,7 +185,10 @@ def tables_text(run: str, groups: pd.DataFrame, models: pd.DataFrame) -> str:
         {
             "model": str(model),
             "repaired": "".join(own["group"][own["repaired"]]),
-            **dict(zip(own["group"], own["named"], strict=True)),
+            **{
+                row["group"]: row["named"] + ("" if pd.isna(row["outputs"]) else f" (outputs: {row['outputs']})")
+                for row in own.to_dict("records")
+            },
         }
         for model, own in groups.dropna(subset="named").groupby("model", sort=False)
     ]

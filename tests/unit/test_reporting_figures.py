@@ -186,20 +186,21 @@ def test_models_of_another_base_are_drawn_but_not_as_fine_tuned() -> None:
 def test_cmap_table_has_controls_and_own_accuracies() -> None:
     study = make_study(names=PAPER)
     results = tables.cmap(study)
-    table = cmap_table(study, results).set_index(["donor", "target", "circuit", "part"])
-    row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A")]
+    table = cmap_table(study, results).set_index(["donor", "target", "circuit", "part", "way"])
+    row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A", "outputs")]
     drawn = results[
         (results["donor"] == "goat-7b")
         & (results["target"] == "llama-7b")
         & (results["circuit"] == "goat-7b")
         & (results["part"] == "A")
+        & (results["way"] == "outputs")
         & (results["kind"] == "random")
     ]
     assert row["random_accuracy"] == pytest.approx(drawn["accuracy"].mean())
     assert row["target_accuracy"] == pytest.approx(0.66)
     assert row["donor_accuracy"] == pytest.approx(0.82)
     assert row["published"] == 0.82
-    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A")]["published"])
+    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A", "outputs")]["published"])
 
 
 def test_a_fourth_desideratum_is_drawn_as_the_others() -> None:

@@ -57,7 +57,14 @@ def run(tmp_path, monkeypatch):
         "dcm_answers": (ANSWERS, [("tuned", "A", "object", scene, scene % 10 > 0, 0) for scene in range(100)]),
         "pruning": (["model", "faithfulness_before"], [("tuned", 0.95)]),
         "completeness": (COMPLETENESS, [(*me, "group", 0.3), (*me, "half", 0.1)]),
-        "findings": (FINDINGS, [("improved", "tuned", "A", "yes"), ("improved", "tuned", "B", "not shown")]),
+        "findings": (
+            FINDINGS,
+            [
+                ("improved", "tuned", "A", "yes"),
+                ("improved", "tuned", "B", "not shown"),
+                ("improved", "tuned", "B outputs", "yes"),
+            ],
+        ),
     }
     for name, (columns, rows) in tables.items():
         pd.DataFrame(rows, columns=columns).to_csv(run / "tables" / f"{name}.csv", index=False)
@@ -76,6 +83,7 @@ def test_groups_are_compared_head_by_head(run):
     assert (a["found"], b["found"]) == ("object", planted.NO_HEADS)
     assert groups["repaired"].tolist() == [False, True]
     assert groups["named"].tolist() == ["yes", "not shown"]
+    assert groups["outputs"].fillna("nothing").tolist() == ["nothing", "yes"]
 
 
 def test_models_sum_up(run):
@@ -110,7 +118,7 @@ def test_the_page_gets_its_tables_below_the_mark(run, monkeypatch, capsys):
     assert text.startswith("# Prose")
     assert "old tables" not in text
     assert "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object, known" in text
-    assert "| tuned | B | yes | not shown |" in text
+    assert "| tuned | B | yes | not shown (outputs: yes) |" in text
     assert text.endswith(capsys.readouterr().out.rstrip() + "\n")
     assert len(pd.read_csv(run / "tables" / "planted_groups.csv")) == 2
     page.write_text("no mark")

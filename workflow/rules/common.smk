@@ -23,6 +23,7 @@ from entity_mech.reporting.catalogue import CATEGORIES, SECTION_OF
 from entity_mech.reporting.study import study_values
 from entity_mech.stages.table import JOBS
 from entity_mech.stages.table import STAGES as ALL_STAGES
+from entity_mech.task.task import Task
 
 # Snakemake leaves the numbers inside `--config 'dcm={epochs: 3}'` as text.
 for name, value in workflow.config_settings.config.items():
@@ -238,6 +239,13 @@ def given_file(key):
 def roles():
     """Token roles of the chain, each once."""
     return list(dict.fromkeys(search.token for search in CONFIG.searches))
+
+
+# Roles whose tokens' means are by role: those where circuits have heads; in the role map, all. And the other way.
+_ABLATIONS = {"position": [], "role": roles()}
+BY_ROLE = _ABLATIONS[CONFIG.ablation]
+EVERY_ROLE = list(Task.of(CONFIG.task.model_dump(include={"template", "query"})).roles) if BY_ROLE else []
+OTHER_ABLATION = {name: tokens for name, tokens in _ABLATIONS.items() if name != CONFIG.ablation}
 
 
 def machine(wildcards, threads):

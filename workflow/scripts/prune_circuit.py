@@ -17,12 +17,12 @@ with job(snakemake):
     given, options = snakemake.input, snakemake.params.options
     decoder, info = open_model(given.model, snakemake.params.machine["device"])
     prompts = read_prompts_like(given.tokens, given.ablation)
-    means = load_means(decoder, info, given.means, given.ablation)
+    means = load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role)
     candidates, kept = read_circuit(given.candidates), read_json(given.candidates)["keep"]
     pairs = join_pairs(candidates, [read_table(file) for file in given.shards]) if given.shards else None
     provenance = {
         **stamp_of(info, given.tokens),
-        "config": value_digest({"keep": kept, "options": options}),
+        "config": value_digest({"keep": kept, "options": options, "by_role": snakemake.params.by_role}),
         "code": snakemake.params.code,
     }
     partial = Partial(

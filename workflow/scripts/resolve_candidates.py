@@ -13,7 +13,7 @@ with job(snakemake):
         from entity_mech.methods.pruning import circuit_accuracy
 
         decoder, info = open_model(given.model, snakemake.params.machine["device"])
-        means = load_means(decoder, info, given.means, given.ablation)
+        means = load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role)
         accuracy = circuit_accuracy(decoder, read_prompts_like(given.tokens, given.ablation), means)
     kept = resolve_knee(name, scores, keep, accuracy)
     write_circuit(snakemake.output.candidates, choose_circuit(name, scores, kept), keep=kept)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from _run import job
-from entity_mech.engine.stage import open_model, read_prompts_like
+from entity_mech.engine.stage import open_model, read_ablation_prompts, read_prompts_like
 from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit
 from entity_mech.methods.searches import options_from, searches_from
@@ -23,8 +23,9 @@ with job(snakemake):
         log(f"wording {name}: {task['template']} / {task['query']}")
         prompts = Reworded(
             read_prompts_like(evaluation, ablation),
-            read_prompts(ablation, "prompts"),
+            read_ablation_prompts(ablation),
             *(read_prompts(discovery, kind) for kind in ("clean", "corrupted")),
+            params.by_role,
         )
         tried = try_wording(decoder, prompts, chosen, searches, options, score_all)
         rows.append({"wording": name, "template": task["template"], "query": task["query"], **tried.summary})
