@@ -179,7 +179,7 @@ def check_table(schema: Schema | None, table: DataFrame) -> str:
                 return f"{name} should be {what} and is {wrong[name].tolist()[0]!r} in row {wrong.index[0] + 1}"
     for model, part in table.groupby("model") if "model" in table else [("", table)]:
         if problem := _missing_rows(schema, part):
-            return f"{problem}{f' of {model}' if model else ''}"
+            return f"{problem}{f' of {model!s}' if model else ''}"
     return ""
 
 
