@@ -137,7 +137,6 @@ CIRCUIT = (
             "wording_heads": "models/{model}/wording_heads.csv",
         },
         needs={"wordings": "pruning", "wording_heads": "pruning"},
-        needs={"wordings": "pruning", "wording_heads": "pruning"},
         found_in=("wordings",),
         optional=True,
     ),
