@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from entity_mech.config.given import check_given
+from entity_mech.config.mask_checks import pair_problems, training_problems
 from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences, shown
 from entity_mech.config.schema import Config
 from entity_mech.config.sections import Search
@@ -332,8 +334,11 @@ _CHECKS: list[_Check] = [
     (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),
     (frozenset({"leave_out"}), _check_leave_out),
     (frozenset({"path_patching"}), _check_shards),
+    (frozenset({"dcm", "task"}), pair_problems),
+    (frozenset({"dcm", "probes", "leave_out"}), training_problems),
 ]
 _FILE_CHECKS: list[_Check] = [
     (frozenset({"models", "base"}), _check_model_files),
     (frozenset({"task"}), _check_words),
+    (frozenset({"models", "searches", "run"}), check_given),
 ]

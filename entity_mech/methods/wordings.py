@@ -119,7 +119,7 @@ def _found_again(chosen: Chosen, found: pd.DataFrame | None) -> tuple[dict[str, 
     else:
         there = choose_circuit(candidates.model, found, chosen.keep)
         pools = (choosable(chosen.scores, candidates), choosable(found, there))
-        whole = next(row for row in compare(candidates, there, *pools) if row[2] == WHOLE)
+        whole = next(row for row in compare(candidates, there, pools) if row[2] == WHOLE)
         counts |= dict(zip(AGAIN[1:], (whole[6], whole[10], whole[-1]), strict=True))
     return {**dict.fromkeys(AGAIN, np.nan), **counts}, _heads(chosen.circuit, candidates, there)
 

@@ -7,6 +7,7 @@ import yaml
 
 from entity_mech.config import generate
 from entity_mech.config.load import as_yaml, load_config, run_name
+from entity_mech.config.notes import notes
 from entity_mech.config.schema import Config
 from entity_mech.errors import UserError
 
@@ -122,6 +123,24 @@ def test_all_mistakes_are_said_at_once():
     assert [line.split(":")[0] for line in again] == ["base", "searches", "searches"]
 
 
+def test_masks_that_can_just_choose_a_head_are_allowed():
+    five_steps, one_large_step = {"train": 160}, {"train": 32}
+    load_config({"dcm": {"pairs": five_steps, "epochs": 1, "validate_every": 1}}, check_files=False)
+    load_config({"dcm": {"pairs": one_large_step, "learning_rate": 0.5}, "leave_out": ["probes"]}, check_files=False)
+
+
+def test_too_few_prompts_for_the_threshold_are_a_note():
+    few = load_config({"prompts": {"pruning": 140}}, check_files=False)
+    assert notes(few) == [
+        "prompts.pruning: 140 prompts are too few for pruning.threshold = 0.01: the 2 prompts of "
+        "pruning.least_prompts are 1.4% of them, and a head stays only where it costs as much. The threshold decides "
+        "from 200 prompts on."
+    ]
+    for own in ({"threshold": 0.015}, {"least_prompts": 1}, {"threshold": 0}):
+        assert notes(load_config({"prompts": {"pruning": 140}, "pruning": own}, check_files=False)) == []
+    assert notes(load_config({}, check_files=False)) == []
+
+
 def models(*names: str, **more) -> list[dict]:
     return [{"name": name, "path": f"{name}-folder", **more.get(name, {})} for name in names]
 
@@ -144,6 +163,21 @@ def models(*names: str, **more) -> list[dict]:
         ({"figures": {"formats": ["pdf"]}}, "png must be there"),
         ({"path_patching": {"mode": "refined", "shards": 2}}, "path_patching.shards: 2 with `mode: refined`"),
         ({"dcm": {"desiderata": ["object", "object", "position"]}}, "dcm.desiderata: 'object' stands there twice"),
+        ({"task": {"boxes": 2}}, "dcm.desiderata: 'label' needs three boxes"),
+        (
+            {"task": {"boxes": 2}, "dcm": {"desiderata": ["object", "known_object"]}},
+            "dcm.desiderata: 'known_object' needs three boxes, as the target's, the base's and the source's index "
+            "all differ; task.boxes is 2.",
+        ),
+        (
+            # six steps in two epochs, of which the last mask is tried after the fourth
+            {"dcm": {"pairs": {"train": 96}}},
+            "dcm.pairs.train: 96 pairs are too few for a mask to choose a head: the last one that is tried comes "
+            "after 4 steps (dcm.batch_size 32, epochs 2, validate_every 4) of dcm.learning_rate 0.1, and a weight "
+            "has to fall from 1 to 0.5. It takes 5 steps.",
+        ),
+        ({"dcm": {"learning_rate": 0.001}}, "dcm.pairs.train: 1000 pairs are too few"),
+        ({"probes": {"pairs": {"train": 32}}}, "probes.pairs.train: 32 pairs are too few"),
         (
             {"dcm": {"desiderata": ["object"]}, "searches": [A | {"carries": "position"}]},
             "searches[0].carries: 'position' is not in dcm.desiderata: object.",

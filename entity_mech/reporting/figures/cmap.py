@@ -33,7 +33,7 @@ NAMES = {UNION: "union", WHOLE: "whole\ncircuit"}
 
 def cmap(study: Study, results: pd.DataFrame) -> Drawing:
     """Two rows of panels a fine-tuned model, outputs above and own weights below; into the base on the left."""
-    table = cmap_table(results)
+    table = cmap_table(study, results)
     models = in_order(table["model"], study.fine_tuned)
     directions, draws = sides(table), random_draws(results, ["part", "way"])
     shown = [(model, way) for model in models for way in WAYS]

@@ -60,7 +60,7 @@ def parts_of(study: Study, cmap: pd.DataFrame, model: str) -> list[pd.Series]:
 
     An empty group has one row, not one for each way of patching it.
     """
-    table = cmap_table(cmap)
+    table = cmap_table(study, cmap)
     table = table[(table["donor"] == model) & (table["target"] == study.base) & (table["circuit"] == model)]
     wanted = [
         *((part, way) for part in study.letters for way in (DIRECT, OUTPUTS)),
