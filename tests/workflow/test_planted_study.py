@@ -30,6 +30,7 @@ def study(tmp_path_factory) -> StudyCopy:
             "base": "object",
             "models": [{"name": "object", "path": str(MODELS / "object")}],
             "searches": planted["searches"],
+            "ablation": planted["ablation"],
             "dcm": {
                 "pairs": {"train": 160, "validation": 16, "test": 64},
                 "batch_size": 16,
@@ -64,6 +65,13 @@ def test_the_circuit_does_all_that_the_model_does(study, groups):
     whole = ["accuracy", "before_pruning", "faithfulness", "answers_kept", "ceiling", "precision", "recall"]
     assert model[whole].tolist() == [1] * 7
     assert model["heads"] == 8
+
+
+def test_faithfulness_is_measured_with_both_kinds_of_means(study):
+    table = read_table(study.path("tables/faithfulness.csv")).set_index("kind")
+    assert table.loc[["circuit", "circuit_by_position", "ceiling", "ceiling_by_position"], "faithfulness"].eq(1).all()
+    own = read_table(study.path("tables/findings.csv")).set_index("about").loc["own circuit", "sentence"]
+    assert "With means by position in place of the study's it recovers 100%" in own
 
 
 def test_functions_are_not_mistaken(groups):

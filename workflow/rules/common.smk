@@ -250,7 +250,8 @@ def roles():
 # Roles whose tokens' means are by role: those where circuits have heads; in the role map, all. And the other way.
 _ABLATIONS = {"position": [], "role": roles()}
 BY_ROLE = _ABLATIONS[CONFIG.ablation]
-EVERY_ROLE = list(Task.of(CONFIG.task.model_dump(include={"template", "query"})).roles) if BY_ROLE else []
+# Without BOS, which not every tokenizer has, and which always stands at the same place.
+EVERY_ROLE = list(Task.of(CONFIG.task.model_dump(include={"template", "query"})).roles[1:]) if BY_ROLE else []
 OTHER_ABLATION = {name: tokens for name, tokens in _ABLATIONS.items() if name != CONFIG.ablation}
 
 
