@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from entity_mech.engine.donor_heads import heads_only
-from entity_mech.engine.ops import logits
+from entity_mech.engine.readout import logits
 from entity_mech.engine.store import StoredHeads
 from entity_mech.methods import head_patching
 from entity_mech.methods.donors import DonorOutputs, DonorWeights
