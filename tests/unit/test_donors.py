@@ -128,6 +128,6 @@ def test_what_is_kept_of_a_donor_is_its_heads(models):
     decoder = decoder_from(models[1], torch.float64)
     kept = heads_only(decoder)
     assert kept.embedding.numel() == kept.unembedding.numel() == 0
-    assert all(weights.gate_up.numel() == weights.down.numel() == 0 for weights in kept.layers)
+    assert all(weights.up.numel() == weights.down.numel() == 0 for weights in kept.layers)
     assert all(ours.qkv is theirs.qkv for ours, theirs in zip(kept.layers, decoder.layers, strict=True))
     assert (kept.device, kept.dtype, kept.shape) == (decoder.device, decoder.dtype, decoder.shape)
