@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 
 from entity_mech.engine.clean import run_clean, to_ids
-from entity_mech.engine.store import CHECKED, batches, read_means, store_means
+from entity_mech.engine.store import batches, read_means, store_means
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.layouts import SameRole
 from entity_mech.task.tokens import TokenizedPrompts
@@ -36,7 +36,7 @@ def store_ablation(decoder: Decoder, prompts: AblationPrompts, group: h5py.Group
         by_role, count = _means_of_roles(decoder, prompts.varied, same, batch)
         known = np.flatnonzero((same.position >= 0) & (count[same.position] > 0))
         means[known], counts[known] = by_role[same.position[known]], count[same.position[known]]
-    group.create_dataset("role_mean", data=means, chunks=(1, *means.shape[1:]), **CHECKED)
+    group.create_dataset("role_mean", data=means, track_times=False)
     group.create_dataset("role_count", data=counts, track_times=False)
 
 

@@ -6,13 +6,13 @@ The same scenes are put in other words. There the circuit is run as it is, and t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
 
 from entity_mech.engine.role_means import AblationPrompts, read_ablation, store_ablation
 from entity_mech.engine.store import read_head_outputs, store_head_outputs
+from entity_mech.hdf5 import scratch_hdf5
 from entity_mech.methods.behaviour import behaviour
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.circuits import Circuit
@@ -82,7 +82,7 @@ def try_wording(
     what follows from it is missing.
     """
     answers = behaviour(decoder, prompts.evaluation, options.batch_size)
-    with h5py.File(decoder.name, "w", driver="core", backing_store=False) as memory:
+    with scratch_hdf5() as memory:
         store_ablation(decoder, prompts.ablation, memory, options.batch_size)
         found_means = read_ablation(memory, prompts.ablation.plain, prompts.by_role)
         means = torch.as_tensor(found_means, device=decoder.device, dtype=decoder.dtype)

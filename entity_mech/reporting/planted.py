@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json, read_table, write_table, write_text
+from entity_mech.files import read_checked_json, read_json, read_table, write_table, write_text
+from entity_mech.provenance import read_resolved_config
 from entity_mech.reporting.findings.improved import about_outputs
 from entity_mech.reporting.findings.same_functions import carried
 from entity_mech.reporting.tables import Tables
@@ -40,11 +40,11 @@ def group_table(run: Path) -> pd.DataFrame:
     they say of its outputs, which also hold what was repaired before it.
     """
     tables = {name: read_table(run / "tables" / f"{name}.csv") for name in ("dcm", "dcm_answers", "findings")}
-    smallest = _config(run)["findings"]["smallest_effect"]
+    smallest = read_resolved_config(run / "config.resolved.yaml")["findings"]["smallest_effect"]
     rows = []
     for model, wiring in read_wirings(run).items():
         repaired = (wiring["repaired"] or {}).get("group")
-        for group in read_json(run / "circuits" / f"{model}.json")["groups"]:
+        for group in read_checked_json(run / "circuits" / f"{model}.json")["groups"]:
             letter, truth = group["letter"], wiring["groups"][group["letter"]]
             rows.append(
                 {
@@ -100,12 +100,8 @@ def model_table(run: Path, groups: pd.DataFrame) -> pd.DataFrame:
 
 def read_wirings(run: Path) -> dict[str, dict[str, Any]]:
     """wiring.json of every model of a run, by name. Raises UserError for a model that has none."""
-    return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in _config(run)["models"]}
-
-
-def _config(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((run / "config.resolved.yaml").read_text(encoding="utf-8"))
-    return found
+    config = read_resolved_config(run / "config.resolved.yaml")
+    return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in config["models"]}
 
 
 def function_found(tables: Tables, model: str, letter: str, smallest: float) -> str:

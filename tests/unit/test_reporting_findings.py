@@ -163,7 +163,8 @@ def test_only_models_fine_tuned_from_the_base_are_compared_with_it() -> None:
     study = make_study(2, others=("stranger",))
     findings = found_in(study, run_tables(study))
     own = [(one.question, one.about, one.answer) for one in findings if one.model == "stranger"]
-    assert own == [("gain", "accuracy", ""), ("same_circuit", "own circuit", "")]
+    about_circuit = [("same_circuit", about, "") for about in ("pruning", "own circuit")]
+    assert own == [("gain", "accuracy", ""), *about_circuit]
     assert list(summary_table(study, findings)["model"]) == ["chat"]
     page = findings_markdown(study, findings, "tiny", LIMITS)
     assert "Base: base. Fine-tuned from it: chat (control). Other models: stranger." in page

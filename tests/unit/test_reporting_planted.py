@@ -5,9 +5,10 @@ import sys
 
 import pandas as pd
 import pytest
-import yaml
 
 from entity_mech.errors import UserError
+from entity_mech.files import write_checked_json, write_table
+from entity_mech.provenance import write_resolved_config
 from entity_mech.reporting import planted
 
 CONFIG = {"models": [{"name": "tuned", "path": "models/tuned"}], "findings": {"smallest_effect": 0.1}}
@@ -25,10 +26,10 @@ FINDINGS = ["question", "model", "about", "answer"]
 def run(tmp_path, monkeypatch):
     """A run of one model that was fine-tuned, whose B was repaired."""
     monkeypatch.chdir(tmp_path)
-    run, model = tmp_path / "results" / "small", tmp_path / "models" / "tuned"
+    run, model = tmp_path / "runs" / "small", tmp_path / "models" / "tuned"
     for folder in (run / "tables", run / "circuits", model):
         folder.mkdir(parents=True)
-    (run / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG))
+    write_resolved_config(run / "config.resolved.yaml", CONFIG)
     groups = {letter: {"carries": carries, "heads": heads} for letter, (carries, heads) in TRUTH.items()}
     (model / "wiring.json").write_text(json.dumps({"groups": groups, "repaired": {"group": "B", "matrix": "W_v"}}))
     circuit = [
@@ -41,7 +42,7 @@ def run(tmp_path, monkeypatch):
         }
         for letter, (candidates, kept) in FOUND.items()
     ]
-    (run / "circuits" / "tuned.json").write_text(json.dumps({"groups": circuit}))
+    write_checked_json(run / "circuits" / "tuned.json", {"groups": circuit})
     me = ("tuned", "tuned")
     tables = {
         "dcm": (DCM, [(*me, "A", "object", 2, 0.9, 0.8, 1, 0), (*me, "B", "position", 0, 0, 0, 0, 0)]),
@@ -67,7 +68,7 @@ def run(tmp_path, monkeypatch):
         ),
     }
     for name, (columns, rows) in tables.items():
-        pd.DataFrame(rows, columns=columns).to_csv(run / "tables" / f"{name}.csv", index=False)
+        write_table(run / "tables" / f"{name}.csv", pd.DataFrame(rows, columns=columns))
     return run
 
 

@@ -8,14 +8,20 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-# The package is importable also where it is not installed.
+# The package beside the workflow, as in all jobs, installed or not. The profile has imported it already, perhaps that
+# of another clone, when the environment is shared.
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
+loaded = sys.modules.get("entity_mech")
+if loaded and (ROOT / "entity_mech").is_dir() and not os.path.samefile(*loaded.__path__, ROOT / "entity_mech"):
+    for name in [name for name in sys.modules if name.split(".")[0] == "entity_mech"]:
+        del sys.modules[name]
 
 from entity_mech.config.load import as_yaml, load_config
 from entity_mech.config.notes import notes
 from entity_mech.errors import UserError
 from entity_mech.failures import summary
+from entity_mech.kept import KeptJob, check_kept
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
 from entity_mech.provenance import code_digest, folder_digest

@@ -68,6 +68,8 @@ rule try_wordings:
         "<logs>/try_wordings/{model}.log",
     benchmark:
         "<benchmarks>/try_wordings/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(PRUNED),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
