@@ -16,16 +16,17 @@ import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
 import yaml  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from benchmarks.timing import cpu_seconds  # noqa: E402
-from entity_mech.engine.clean import EVERYTHING, CleanRun, run_clean, to_ids  # noqa: E402
+from entity_mech.engine.block import attention_out, close, project  # noqa: E402
+from entity_mech.engine.clean import EVERYTHING, run_clean, to_ids  # noqa: E402
 from entity_mech.engine.first_order import receiver_gradients  # noqa: E402
 from entity_mech.engine.load import load_checked  # noqa: E402
-from entity_mech.engine.ops import logits, mlp, split_qkv  # noqa: E402
+from entity_mech.engine.readout import logits  # noqa: E402
 from entity_mech.engine.receivers import Receivers  # noqa: E402
+from entity_mech.engine.search_batch import SearchBatch  # noqa: E402
 from entity_mech.engine.store import read_head_outputs  # noqa: E402
 from entity_mech.methods.behaviour import behaviour  # noqa: E402
 from entity_mech.methods.head_scores import ranking, score_table  # noqa: E402
@@ -38,30 +39,23 @@ from entity_mech.task.tokens import read_prompts  # noqa: E402
 
 
 def attribution_effects(
-    decoder: Decoder,
-    clean: CleanRun,
-    length: Tensor,
-    answer: Tensor,
-    pos: Tensor,
-    corrupted: Tensor,
-    receivers: Receivers | None,
+    decoder: Decoder, batch: SearchBatch, corrupted: Tensor, receivers: Receivers | None
 ) -> Tensor:
     """First-order relative change of the answer's probability in both passes, [sender, prompt]. Needs EVERYTHING."""
-    index, s = torch.arange(len(pos)), decoder.shape
+    clean, pos, answer, s = batch.clean, batch.pos, batch.answer, decoder.shape
+    index = torch.arange(len(pos))
     z = torch.stack([layer[index, pos] for layer in clean.z], 1).clone().requires_grad_()
     x, stop = clean.pre[0][index, pos], s.n_layers if receivers is None else receivers.last
-    gradients = {} if receivers is None else receiver_gradients(decoder, clean, length, answer, pos, receivers)
+    gradients = {} if receivers is None else receiver_gradients(decoder, batch, receivers)
     read: list[Tensor] = []
     with torch.enable_grad():
         for layer in range(stop + 1):
             kinds = {} if receivers is None else receivers.layers.get(layer, {})
             if kinds and layer:
-                made = dict(zip("qkv", split_qkv(decoder, layer, x), strict=True))
+                made = dict(zip("qkv", project(decoder, layer, x), strict=True))
                 read += [(made[kind][:, heads] * gradients[layer, kind]).sum() for kind, heads in kinds.items()]
             if layer < stop:
-                w = decoder.layers[layer]
-                x = x + F.linear(z[:, layer].flatten(1), w.out, w.out_bias)
-                x = x + mlp(decoder, layer, x)
+                x = close(decoder, layer, x, attention_out(decoder, layer, z[:, layer]))
         if receivers is None:
             read = [logits(decoder, x).log_softmax(-1).gather(1, answer[:, None]).sum()]
         (slope,) = torch.autograd.grad(torch.stack(read).sum(), z)
@@ -101,7 +95,7 @@ def compare_ways(
         clean = run_clean(decoder, to_ids(decoder, part.ids), EVERYTHING)
         facts = (to_ids(decoder, x) for x in (part.length, part.answer, part.roles[search.token]))
         z = scored.sources("corrupted", search.token, slice(None))
-        found["attribution"] = attribution_effects(decoder, clean, *facts, z, receivers).mean(1).numpy()
+        found["attribution"] = attribution_effects(decoder, SearchBatch(clean, *facts), z, receivers).mean(1).numpy()
 
     for _ in range(2):
         for work in (exact, refined, attribution):

@@ -11,7 +11,7 @@ from benchmarks.shapes import DEPTHS, Setting, Shape
 from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_run import run_circuits
-from entity_mech.engine.ops import logits, predictions
+from entity_mech.engine.readout import logits, predictions
 from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.methods.circuits import HeadGroup
 from entity_mech.methods.dcm import GroupSplit, Split

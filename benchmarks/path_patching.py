@@ -6,10 +6,12 @@ import torch
 
 from benchmarks import least_flops
 from benchmarks.rows import row, turns_row
-from benchmarks.shapes import CHAIN, N_POS, Setting
+from benchmarks.shapes import CHAIN, N_POS, Setting, Shape
 from benchmarks.timing import sgemm_rate, take_turns
 from entity_mech.engine.clean import CleanRun, run_clean
-from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer, patched_answers
+from entity_mech.engine.packed import PACKED
+from entity_mech.engine.path_patching import clean_answer, patched_answers
+from entity_mech.engine.search_batch import KEPT, SearchBatch
 from tests.helpers.literal_path_patching import LiteralPathPatching
 
 
@@ -77,7 +79,7 @@ def measure_searches(setting: Setting, n_literal: int, seconds: float) -> list[d
         made: dict[str, object] = {}
 
         def literal_runs() -> None:
-            made["oracle"] = LiteralPathPatching(setting.model, setting.ids, setting.length, setting.other)
+            made["oracle"] = setting.oracle(setting.model, setting.ids, setting.length, setting.other)
 
         def engine_runs() -> None:
             made["clean"] = run_clean(setting.decoder, setting.ids, KEPT)
@@ -99,3 +101,14 @@ def measure_searches(setting: Setting, n_literal: int, seconds: float) -> list[d
     ran = f"{n_literal} senders a search"
     total = row("four searches", *sums[:2], ran=ran, gap=both["gap"].max(), sgemm=flops / limit, flops=flops)
     return [runs, *rows, total]
+
+
+def measure_families(shape: Shape, n_literal: int, seconds: float) -> pd.DataFrame:
+    """The searches on other families in a shape. The least FLOPs are counted for Llama's block only."""
+    tables = []
+    for variant in ("qwen2", "qwen3", "gpt_neox", "gemma2"):
+        table = pd.DataFrame(measure_searches(Setting(shape, 7, variant=variant), n_literal, seconds))
+        table.insert(0, "family", variant)
+        tables.append(table[["family", "what", "engine_s", "literal_s", "ratio", "literal_ran", "gap"]])
+        PACKED.clear()
+    return pd.concat(tables, ignore_index=True)

@@ -12,7 +12,8 @@ from benchmarks.path_patching import corrupted_outputs, engine_answers, literal_
 from benchmarks.shapes import CHAIN, Setting
 from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer
+from entity_mech.engine.path_patching import clean_answer
+from entity_mech.engine.search_batch import KEPT, SearchBatch
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, refined_effects
 from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.task.tokens import TokenizedPrompts

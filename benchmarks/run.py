@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.coverage import coverage_summary, measure_coverage
 from benchmarks.patching import measure_circuits, measure_cmap, measure_dcm, with_eager
-from benchmarks.path_patching import measure_searches
+from benchmarks.path_patching import measure_families, measure_searches
 from benchmarks.plots import plot_ratios, plot_scaling
 from benchmarks.refined import measure_refined
 from benchmarks.scaling import measure_scaling, peak_memory
@@ -22,7 +22,7 @@ from entity_mech.engine.packed import PACKED
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "benchmarks" / "results"
-PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory", "coverage")
+PARTS = ("searches", "circuits", "cmap", "dcm", "refined", "variants", "scaling", "memory", "coverage", "families")
 SHAPED = {"searches", "circuits", "cmap", "dcm"}
 # Each is several batches under the small budget of memory_stages.py.
 MEMORY_PROMPTS = {"6x8x256": (48, 192, 768), "12x12x768": (12, 48), "135M": (6, 24)}
@@ -138,6 +138,10 @@ def main() -> None:
         for name in options.shapes:
             show(table := measure_memory(name))
             write(table, options.out / "memory.csv", ["shape", "stage", "prompts"])
+    if "families" in options.parts:
+        table = measure_families(SHAPES["6x8x256"], 2 if options.quick else 3, 0.3 if options.quick else 3.0)
+        show(table)
+        write(table, options.out / "families.csv", ["family", "what"])
     if "coverage" in options.parts:
         table = measure_coverage(100 if options.quick else 2000)
         show(coverage_summary(table))

@@ -15,7 +15,7 @@ from benchmarks.path_patching import corrupted_outputs, engine_answers
 from benchmarks.shapes import CHAIN, SHAPES, Setting
 from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import KEPT
+from entity_mech.engine.search_batch import KEPT
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = replace(SHAPES["6x8x256"], layers=8)

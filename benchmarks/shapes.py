@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from entity_mech.engine.receivers import Receivers
+from tests.helpers.family_models import family_model
+from tests.helpers.literal_path_patching import AnyFamilyPathPatching, LiteralPathPatching
 from tests.helpers.random_models import decoder_from, random_llama
 
 N_POS = 54
@@ -36,21 +39,17 @@ CHAIN = {"A": None, "B": ("A", "q"), "C": ("B", "v"), "D": ("C", "v")}
 
 
 class Setting:
-    """Random weights in a shape, box-like prompts, and receivers at the paper's relative depths."""
+    """Random weights in a shape, box-like prompts, and receivers at the paper's relative depths.
 
-    def __init__(self, shape: Shape, n_prompts: int, seed: int = 0, n_pos: int = N_POS) -> None:
+    variant: of another family than Llama (`tests/helpers/family_models.py`); its oracle edits eager attention.
+    """
+
+    def __init__(
+        self, shape: Shape, n_prompts: int, seed: int = 0, n_pos: int = N_POS, variant: str | None = None
+    ) -> None:
         self.shape = shape
-        self.model = random_llama(
-            layers=shape.layers,
-            heads=shape.heads,
-            kv_heads=shape.kv_heads,
-            d_model=shape.d_model,
-            d_head=shape.d_head,
-            d_mlp=shape.d_mlp,
-            vocab=shape.vocab,
-            spread=0.04,
-            seed=seed,
-        )
+        self.oracle = LiteralPathPatching if variant is None else AnyFamilyPathPatching
+        self.model = self._llama(seed) if variant is None else self._of_family(variant, seed)
         self.decoder = decoder_from(self.model)
         rng = np.random.default_rng(seed)
         self.ids = torch.as_tensor(rng.integers(1, shape.vocab, (n_prompts, n_pos)))
@@ -60,6 +59,17 @@ class Setting:
         labels = range(LABELS[0], n_pos - 4, 7)
         self.label = torch.tensor([labels[i % len(labels)] for i in range(n_prompts)])
         self.groups = {name: self._heads(rng, *depth) for name, depth in DEPTHS.items()}
+
+    def _llama(self, seed: int) -> PreTrainedModel:
+        s = self.shape
+        sizes = {"layers": s.layers, "heads": s.heads, "kv_heads": s.kv_heads, "d_model": s.d_model}
+        return random_llama(**sizes, d_head=s.d_head, d_mlp=s.d_mlp, vocab=s.vocab, spread=0.04, seed=seed)
+
+    def _of_family(self, variant: str, seed: int) -> PreTrainedModel:
+        s = self.shape
+        more = {"num_hidden_layers": s.layers, "num_attention_heads": s.heads, "hidden_size": s.d_model}
+        more |= {"intermediate_size": s.d_mlp, "vocab_size": s.vocab, "layer_types": None, "initializer_range": 0.04}
+        return family_model(variant, seed, **more, num_key_value_heads=s.kv_heads)
 
     def _heads(self, rng: np.random.Generator, low: float, high: float, n: int) -> list[tuple[int, int]]:
         first, stop = int(low * self.shape.layers), max(int(high * self.shape.layers), 1)

@@ -16,7 +16,8 @@ from benchmarks.path_patching import corrupted_outputs, engine_answers
 from benchmarks.shapes import LABELS, Setting
 from benchmarks.timing import cpu_seconds
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import KEPT, SearchBatch, clean_answer, patched_answers
+from entity_mech.engine.path_patching import clean_answer, patched_answers
+from entity_mech.engine.search_batch import KEPT, SearchBatch
 from entity_mech.models.decoder import Decoder
 from tests.helpers.random_models import decoder_from
 

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from entity_mech.config.schema import Config
 from entity_mech.config.sections import Model, ModelCounts, Receiver, Search
+from entity_mech.models.families.table import family_table
 from entity_mech.stages.derived import resource_table, stage_list
 
 DEFAULT = Path("config/config.yaml")
@@ -25,6 +26,7 @@ SCHEMA = Path("workflow/schemas/config.schema.yaml")
 README = Path("config/README.md")
 STAGE_LIST = Path("README.md")
 RESOURCES = Path("docs/clusters.md")
+FAMILY_LIST = Path("docs/architecture.md")
 BEGIN = "<!-- {}: written by `python -m entity_mech.config.generate write`; do not edit below -->"
 END = "<!-- end of {} -->"
 _WIDTH = 108
@@ -199,6 +201,7 @@ def files(root: Path = Path()) -> dict[Path, str]:
         root / SCHEMA: schema_yaml(),
         root / README: renewed(root / README, "keys", key_tables()),
         root / STAGE_LIST: renewed(root / STAGE_LIST, "stages", stage_list()),
+        root / FAMILY_LIST: renewed(root / FAMILY_LIST, "families", family_table()),
         root / RESOURCES: renewed(root / RESOURCES, "resources", resource_table()),
     }
 

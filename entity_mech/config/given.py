@@ -7,7 +7,7 @@ from pathlib import Path
 from entity_mech.config.messages import nearest
 from entity_mech.config.schema import Config
 from entity_mech.errors import UserError
-from entity_mech.models.checks import problems, sizes_of
+from entity_mech.models.checks import described, problems
 from entity_mech.models.given_circuits import circuit_problems, read_given_circuit
 from entity_mech.models.given_heads import ChainGroup, Size
 from entity_mech.models.given_scores import read_score_rows, score_problems
@@ -57,7 +57,7 @@ def _size(config: Config, name: str) -> Size | None:
         source = config.sources()[name]
         if _elsewhere(source) or problems(source):
             return None
-        sizes = sizes_of(source)
+        sizes = described(source).sizes
     except UserError:  # another check says what is wrong with the models
         return None
     return sizes.n_layers, sizes.n_heads

@@ -8,11 +8,10 @@ pair is computed once and serves all prompts and all circuits.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from entity_mech.engine.ops import add_mlp_, rms_norm, rotate
+from entity_mech.engine.block import attention_out, close_, embed, project, turned
 from entity_mech.models.decoder import Decoder
 
 
@@ -20,7 +19,7 @@ from entity_mech.models.decoder import Decoder
 class Background:
     """Keys (rotated) and values of distinct streams, per layer, and which stream every token is.
 
-    mean_out: what the mean outputs of all heads add to the residual stream, per layer.
+    mean_out: what the output projection makes of the mean outputs of all heads, per layer.
     """
 
     ids: Int[Tensor, "prompt pos"]
@@ -51,22 +50,17 @@ def prepare_ablated(
     if n_pos > means.shape[0]:
         raise ValueError(f"prompts of {n_pos} tokens, mean head outputs for {means.shape[0]} positions only")
     means = means[:n_pos].to(decoder.device, decoder.dtype)
-    mean_out = [F.linear(means[:, i].flatten(1), w.out, w.out_bias) for i, w in enumerate(decoder.layers)]
+    mean_out = [attention_out(decoder, layer, means[:, layer]) for layer in range(s.n_layers)]
     pos = torch.arange(n_pos, device=ids.device)
     real = pos < length[:, None]
     code = torch.where(real, ids * n_pos + pos, ids[:1, :1] * n_pos)  # padding: any real stream will do
     distinct, stream = torch.unique(code, return_inverse=True)
     at = distinct % n_pos
-    cos, sin = decoder.rotary_cos[at, None], decoder.rotary_sin[at, None]
-    x = decoder.embedding[distinct // n_pos]
-    first = s.n_heads * s.d_head  # queries come first
+    x = embed(decoder, distinct // n_pos, at)
     keys, values = [], []
-    for layer, w in enumerate(decoder.layers):
-        bias = None if w.qkv_bias is None else w.qkv_bias[first:]
-        kv = F.linear(rms_norm(x, w.norm_attn, s.norm_eps), w.qkv[first:], bias)
-        kv = kv.view(-1, 2, s.n_kv_heads, s.d_head)
-        keys.append(rotate(kv[:, 0], cos, sin))
-        values.append(kv[:, 1].contiguous())
-        x = x + mean_out[layer][at]
-        add_mlp_(decoder, layer, x)
+    for layer in range(s.n_layers):
+        _, k, v = project(decoder, layer, x, lambda x: x[:0])  # no query is asked for
+        keys.append(turned(decoder, layer, k, at))
+        values.append(v.contiguous())
+        close_(decoder, layer, x, (slice(None), mean_out[layer][at]))
     return Background(ids, stream, keys, values, means, mean_out)

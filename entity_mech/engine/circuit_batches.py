@@ -13,7 +13,8 @@ from entity_mech.engine.circuit_plan import CircuitPlan, plan_circuits
 from entity_mech.engine.circuit_run import run_plan
 from entity_mech.engine.clean import to_ids
 from entity_mech.engine.memory import activation_budget
-from entity_mech.engine.ops import predictions, rms_norm
+from entity_mech.engine.operations import normed
+from entity_mech.engine.readout import predictions
 from entity_mech.engine.store import role_positions
 from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder
@@ -169,8 +170,7 @@ def is_given(
     A row whose targets are all clearly beaten by an object of the prompt is decided without unembedding.
     """
     few = torch.cat([targets.T, choices], 1)
-    normed = rms_norm(final, decoder.norm_final, decoder.shape.norm_eps)
-    logits = (normed @ decoder.unembedding[few].transpose(1, 2)).flatten(0, 1)
+    logits = (normed(final, decoder.norm_final) @ decoder.unembedding[few].transpose(1, 2)).flatten(0, 1)
     behind = logits.max(-1).values - logits[:, : len(targets)].max(-1).values
     open_rows = torch.nonzero(behind <= MARGIN * logits.abs().max(-1).values)[:, 0]
     given = torch.zeros((len(targets), len(logits)), dtype=torch.bool, device=final.device)

@@ -7,11 +7,20 @@ between circuits are computed (`circuit_plan`).
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entity_mech.engine.backgrounds import Background
+from entity_mech.engine.block import (
+    before_attention,
+    beyond_window,
+    capped,
+    chosen_heads,
+    close_,
+    embed,
+    pattern_of,
+    turned,
+)
 from entity_mech.engine.circuit_plan import (
     Attend,
     CircuitPlan,
@@ -21,7 +30,6 @@ from entity_mech.engine.circuit_plan import (
     Read,
     plan_circuits,
 )
-from entity_mech.engine.ops import add_mlp_, rms_norm, rotate
 from entity_mech.models.decoder import Decoder
 
 
@@ -49,7 +57,7 @@ def run_plan(
     decoder: Decoder, background: Background, positions: Int[Tensor, "prompt role"], plan: CircuitPlan
 ) -> Float[Tensor, "prompt row d_model"]:
     """Run a plan's rows to the end; `plan.final` says which row of the result belongs to which circuit."""
-    x = decoder.embedding[background.ids.gather(1, positions)]
+    x = embed(decoder, background.ids.gather(1, positions), positions)
     for layer, layer_plan in enumerate(plan.layers):
         x = _LayerRun(decoder, background, positions, layer, layer_plan).run(x)
     return x
@@ -74,32 +82,28 @@ class _LayerRun:
 
     def run(self, x: Float[Tensor, "prompt row d_model"]) -> Float[Tensor, "prompt new_row d_model"]:
         """Residual streams after the layer."""
-        out = x.index_select(1, torch.as_tensor(self.plan.parent, device=x.device))
+        after = x.index_select(1, torch.as_tensor(self.plan.parent, device=x.device))
+        out = torch.empty_like(after)
         for role, first, end in self.plan.slices:
-            out[:, first:end] += self.background.mean_out[self.layer][self.positions[:, role], None]
+            out[:, first:end] = self.background.mean_out[self.layer][self.positions[:, role], None]
         if self.plan.attends:
-            normed = rms_norm(x, self.weights.norm_attn, self.decoder.shape.norm_eps)
-            self.made = [self.project(normed, p) for p in self.plan.projections]
-            del normed
+            read = before_attention(self.weights, x)
+            self.made = [self.project(read, p) for p in self.plan.projections]
+            del read
             self.set_columns()
             for attend in self.plan.attends:
                 self.add_heads_(out, attend)
-        add_mlp_(self.decoder, self.layer, out.view(-1, out.shape[-1]))
-        return out
+        close_(self.decoder, self.layer, after, (slice(None), out))
+        return after
 
-    def project(self, normed: Tensor, projection: Projection) -> Tensor:
+    def project(self, read: Tensor, projection: Projection) -> Tensor:
         """q, k and v of chosen heads at one role's rows; q and k rotated."""
-        s, w = self.decoder.shape, self.weights
-        rows = _take(normed, projection.rows)
-        heads = list(projection.packed)
-        weight = w.qkv.view(-1, s.d_head, s.d_model)[heads].flatten(0, 1)
-        bias = None if w.qkv_bias is None else w.qkv_bias.view(-1, s.d_head)[heads].flatten()
-        made: Tensor = F.linear(rows, weight, bias).view(*rows.shape[:2], -1, s.d_head)
-        turned = sum(head < s.n_heads + s.n_kv_heads for head in heads)  # packed in order: q, k, then v
-        if turned:
-            at = self.positions[:, projection.role, None, None]
-            cos, sin = self.decoder.rotary_cos[at], self.decoder.rotary_sin[at]
-            made[:, :, :turned] = rotate(made[:, :, :turned], cos, sin)
+        s = self.decoder.shape
+        made = chosen_heads(self.decoder, self.layer, projection.packed)(_take(read, projection.rows))
+        n_turned = sum(head < s.n_heads + s.n_kv_heads for head in projection.packed)  # in order: q, k, then v
+        if n_turned:
+            at = self.positions[:, projection.role, None]
+            made[:, :, :n_turned] = turned(self.decoder, self.layer, made[:, :, :n_turned], at)
         return made
 
     def read(self, read: Read) -> Float[Tensor, "prompt row d_head"]:
@@ -124,10 +128,12 @@ class _LayerRun:
             values[prompt, at] = self.read(column.value)[:, 0]
 
     def hidden(self, role: int) -> Bool[Tensor, "prompt 1 pos"]:
-        """Tokens that a role must not see among the circuit-independent ones."""
+        """Tokens that a role must not see among the circuit-independent ones, or lies too far from to see."""
         own = self.positions[:, role]
         pos = torch.arange(int(own.max()) + 1, device=own.device)
-        hidden = pos > own[:, None]
+        distance = own[:, None] - pos
+        far = beyond_window(self.decoder, self.layer, distance)
+        hidden = distance < 0 if far is None else (distance < 0) | far
         for varying in self.plan.varying:
             hidden |= pos == self.positions[:, varying, None]
         return hidden[:, None]
@@ -140,7 +146,7 @@ class _LayerRun:
         hidden = self.hidden(attend.role)
         beyond = out.new_empty(len(at), len(attend.rows), len(heads), s.d_head)
         for i, job in enumerate(attend.heads):
-            beyond[:, :, i] = self.head_output(job, hidden)
+            beyond[:, :, i] = self.head_output(job, attend.role, hidden)
         beyond -= self.background.means[at, self.layer][:, None, heads]
         if attend.keep is not None:
             beyond *= torch.as_tensor(attend.keep, device=out.device, dtype=out.dtype)[..., None]
@@ -148,20 +154,25 @@ class _LayerRun:
         rows = _index(attend.rows, out.device)
         out[:, rows] += added
 
-    def head_output(self, job: HeadJob, hidden: Tensor) -> Float[Tensor, "prompt row d_head"]:
+    def head_output(self, job: HeadJob, role: int, hidden: Tensor) -> Float[Tensor, "prompt row d_head"]:
         """One head's output, over tokens that all circuits share and role tokens that vary between them."""
         keys, values = self.keys_and_values(job.kv_head)
         width = hidden.shape[-1]
-        query = self.read(job.query) * self.decoder.scale
-        scores = (query @ keys[:, :width].transpose(1, 2)).masked_fill_(hidden, -torch.inf)
-        own = [(query * self.read(key)).sum(-1, keepdim=True) for key, _ in job.seen]
-        scores = torch.cat([scores, *own], -1) if own else scores
-        wide = torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else scores.dtype
-        pattern = scores.softmax(-1, dtype=wide).to(scores.dtype)
+        cap = self.decoder.block.score_cap
+        query = self.read(job.query) * self.decoder.block.scale
+        scores = capped(query @ keys[:, :width].transpose(1, 2), cap).masked_fill_(hidden, -torch.inf)
+        own = [capped((query * self.read(key)).sum(-1, keepdim=True), cap) for key, _ in job.seen]
+        own = [self.near(one, role, at) for one, at in zip(own, self.plan.varying, strict=False)]
+        pattern = pattern_of(torch.cat([scores, *own], -1) if own else scores)
         z = pattern[..., :width] @ values[:, :width]
         for i, (_, value) in enumerate(job.seen):
             z += pattern[..., width + i, None] * self.read(value)
         return z
+
+    def near(self, scores: Float[Tensor, "prompt row 1"], role: int, seen: int) -> Float[Tensor, "prompt row 1"]:
+        """Scores of one role's token as another sees it, hidden where it lies beyond the layer's window."""
+        far = beyond_window(self.decoder, self.layer, self.positions[:, role] - self.positions[:, seen])
+        return scores if far is None else scores.masked_fill(far[:, None, None], -torch.inf)
 
 
 def _index(rows: np.ndarray, device: torch.device) -> slice | Tensor:

@@ -8,25 +8,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from entity_mech.engine.ops import add_mlp_, causal_attention, logits, rotate, split_qkv
-from entity_mech.engine.packed import linear
+from entity_mech.engine.block import attention_out, causal_attention, close, embed, project, turned
+from entity_mech.engine.readout import logits
 from entity_mech.models.decoder import Decoder
 
-EVERYTHING = frozenset({"pre", "mid", "attn_out", "z", "q", "k", "v"})
+EVERYTHING = frozenset({"pre", "attn_out", "z", "q", "k", "v"})
 
 
 @dataclass
 class CleanRun:
     """Kept activations, one list entry a layer; a list that was not asked for is empty.
 
-    pre, mid, attn_out: residual stream before the layer, after attention, and what attention added,
-    [prompt, pos, d_model]. z: head outputs [prompt, pos, head, d_head]. q [prompt, head, pos, d_head] and
+    pre, attn_out: residual stream before the layer, and the result of its output projection before any norm after
+    attention, [prompt, pos, d_model]. z: head outputs [prompt, pos, head, d_head]. q [prompt, head, pos, d_head] and
     k [prompt, kv_head, pos, d_head] are rotated, v is [prompt, kv_head, pos, d_head].
     """
 
     ids: Int[Tensor, "prompt pos"]
     pre: list[Tensor] = field(default_factory=list)
-    mid: list[Tensor] = field(default_factory=list)
     attn_out: list[Tensor] = field(default_factory=list)
     z: list[Tensor] = field(default_factory=list)
     q: list[Tensor] = field(default_factory=list)
@@ -56,26 +55,23 @@ def run_clean(
     With `last_layer` the run stops once that layer's head outputs are known; `final` is then None.
     Raises ValueError when a prompt is longer than the model's positions.
     """
-    s = decoder.shape
-    n_pos = ids.shape[1]
-    if n_pos > s.max_position:
-        raise ValueError(f"{decoder.name}: a prompt has {n_pos} tokens, the model holds {s.max_position}")
-    run = CleanRun(ids)
-    cos, sin = decoder.rotary_cos[:n_pos, None], decoder.rotary_sin[:n_pos, None]
-    x = decoder.embedding[ids]
-    for layer, w in enumerate(decoder.layers):
-        q, k, v = split_qkv(decoder, layer, x)
-        q, k, v = rotate(q, cos, sin).transpose(1, 2), rotate(k, cos, sin).transpose(1, 2), v.transpose(1, 2)
-        z = causal_attention(decoder, q, k, v).transpose(1, 2)
-        attn_out = linear(z.flatten(2), w.out, w.out_bias)
-        mid = x + attn_out
-        made = {"pre": x, "mid": mid, "attn_out": attn_out, "z": z, "q": q, "k": k, "v": v}
+    n_pos, most = ids.shape[1], decoder.shape.max_position
+    if n_pos > most:
+        raise ValueError(f"{decoder.name}: a prompt has {n_pos} tokens, the model holds {most}")
+    run, at = CleanRun(ids), slice(n_pos)
+    x = embed(decoder, ids, at)
+    for layer in range(decoder.shape.n_layers):
+        q, k, v = project(decoder, layer, x)
+        q, k = turned(decoder, layer, q, at).transpose(1, 2), turned(decoder, layer, k, at).transpose(1, 2)
+        v = v.transpose(1, 2)
+        z = causal_attention(decoder, layer, q, k, v).transpose(1, 2)
+        attn_out = attention_out(decoder, layer, z)
+        made = {"pre": x, "attn_out": attn_out, "z": z, "q": q, "k": k, "v": v}
         for name in keep:
             getattr(run, name).append(made[name].contiguous())
         if layer == last_layer:
             return run
-        x = mid.clone()
-        add_mlp_(decoder, layer, x.view(-1, s.d_model))
+        x = close(decoder, layer, x, attn_out)
     run.final = x
     return run
 

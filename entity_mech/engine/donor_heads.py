@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from entity_mech.engine.ops import causal_attention, rotate, split_qkv
+from entity_mech.engine.block import causal_attention, project, turned
 from entity_mech.models.decoder import Decoder
 
 
@@ -18,7 +18,7 @@ def heads_only(decoder: Decoder) -> Decoder:
     """A decoder that keeps the weights of its heads and lets go of all others: about a third of the memory."""
     none = decoder.embedding.new_zeros(0)
     layers = tuple(
-        replace(weights, gate_up=none, gate_up_bias=None, down=none, down_bias=None) for weights in decoder.layers
+        replace(weights, up=none, up_bias=None, down=none, down_bias=None, experts=None) for weights in decoder.layers
     )
     return replace(decoder, layers=layers, embedding=none, unembedding=none)
 
@@ -28,10 +28,9 @@ def outputs_on(
 ) -> Float[Tensor, "prompt pos head d_head"]:
     """Outputs of the donor's heads in a layer, given a residual stream before that layer (another model's)."""
     stream = stream.to(donor.device, donor.dtype)
-    cos, sin = (table[: stream.shape[1], None] for table in (donor.rotary_cos, donor.rotary_sin))
-    q, k, v = split_qkv(donor, layer, stream)
-    turned = (rotate(q, cos, sin), rotate(k, cos, sin), v)
-    return causal_attention(donor, *(x.transpose(1, 2) for x in turned)).transpose(1, 2)
+    q, k, v = project(donor, layer, stream)
+    q, k = (turned(donor, layer, x, slice(stream.shape[1])) for x in (q, k))
+    return causal_attention(donor, layer, *(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
 
 
 def chosen_outputs_on(

@@ -5,83 +5,69 @@ score for all of them. An approximation: the refined mode uses it to choose whic
 """
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from entity_mech.engine.clean import CleanRun
+from entity_mech.engine.block import attention_out, close, project, turned
 from entity_mech.engine.direct_paths import ReceiverValues
 from entity_mech.engine.join import SuffixGroup
-from entity_mech.engine.ops import logits, mlp, rotate, split_qkv
+from entity_mech.engine.readout import logits
 from entity_mech.engine.receiver_paths import suffix_groups
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
 
 Inputs = dict[tuple[int, str], Tensor]
 
 
-def clean_inputs(decoder: Decoder, clean: CleanRun, pos: Int[Tensor, " prompt"], receivers: Receivers) -> Inputs:
-    """Receivers' inputs in the clean run, (layer, input) -> [prompt, heads, d_head], unrotated. Needs `pre`."""
+def clean_inputs(decoder: Decoder, batch: SearchBatch, receivers: Receivers) -> Inputs:
+    """Receivers' inputs in the clean run, (layer, input) -> [prompt, heads, d_head], before rotation. Needs `pre`."""
+    clean, pos = batch.clean, batch.pos
     index = torch.arange(len(pos), device=pos.device)
     found: Inputs = {}
     for layer, kinds in receivers.layers.items():
-        q, k, v = split_qkv(decoder, layer, clean.pre[layer][index, pos])
+        q, k, v = project(decoder, layer, clean.pre[layer][index, pos])
         for kind, heads in kinds.items():
             found[layer, kind] = {"q": q, "k": k, "v": v}[kind][:, heads]
     return found
 
 
 def _answer_probability(
-    decoder: Decoder,
-    clean: CleanRun,
-    group: SuffixGroup,
-    receivers: Receivers,
-    inputs: Inputs,
-    answer: Int[Tensor, " prompt"],
+    decoder: Decoder, batch: SearchBatch, group: SuffixGroup, receivers: Receivers, inputs: Inputs
 ) -> Float[Tensor, " prompt"]:
     """Pass 2 as a differentiable function of the receivers' inputs, one row a prompt."""
-    n_pos, n_layers = group.n_pos, decoder.shape.n_layers
+    clean, answer = batch.clean, batch.answer[group.prompts]
     span = slice(group.start, group.last + 1)
-    cos, sin = decoder.rotary_cos[span, None], decoder.rotary_sin[span, None]
     first = min(receivers.layers)
     x = clean.pre[first][group.prompts, span][None]
-    for layer in range(first, n_layers):
-        w, kinds = decoder.layers[layer], receivers.layers.get(layer, {})
-        made = dict(zip("qkv", split_qkv(decoder, layer, x), strict=True))
-        for kind, heads in kinds.items():
+    for layer in range(first, decoder.shape.n_layers):
+        made = dict(zip("qkv", project(decoder, layer, x), strict=True))
+        for kind, heads in receivers.layers.get(layer, {}).items():
             tensor = made[kind].clone()
             tensor[:, :, 0, heads] = inputs[layer, kind][None]
             made[kind] = tensor
-        q, k = rotate(made["q"], cos, sin), rotate(made["k"], cos, sin)
-        n_query = 1 if layer == n_layers - 1 else n_pos
+        q, k = turned(decoder, layer, made["q"], span), turned(decoder, layer, made["k"], span)
+        first_query = group.first_query(decoder, layer)
         prefix = (clean.k[layer][group.prompts, :, : group.start], clean.v[layer][group.prompts, :, : group.start])
-        z = suffix_attention(decoder, q[:, :, n_pos - n_query :], k, made["v"], *prefix)
-        x = x[:, :, n_pos - n_query :] + F.linear(z.flatten(3), w.out, w.out_bias)
-        x = x + mlp(decoder, layer, x)
+        z = suffix_attention(decoder, layer, q[:, :, first_query:], k, made["v"], prefix)
+        x = close(decoder, layer, x[:, :, first_query:], attention_out(decoder, layer, z))
     scores = logits(decoder, x[0, :, -1]).float() if x.dtype != torch.float64 else logits(decoder, x[0, :, -1])
     chosen = scores.gather(1, answer[:, None])[:, 0]
     return (chosen - scores.logsumexp(-1)).exp()
 
 
-def receiver_gradients(
-    decoder: Decoder,
-    clean: CleanRun,
-    length: Int[Tensor, " prompt"],
-    answer: Int[Tensor, " prompt"],
-    pos: Int[Tensor, " prompt"],
-    receivers: Receivers,
-) -> Inputs:
+def receiver_gradients(decoder: Decoder, batch: SearchBatch, receivers: Receivers) -> Inputs:
     """Gradient of the answer's log-probability (dp / p) by each receiver input at the sender's token.
 
-    (layer, input) -> [prompt, heads, d_head]. `clean` needs pre, k, v.
+    (layer, input) -> [prompt, heads, d_head]. The clean run needs pre, k, v.
     """
-    base = clean_inputs(decoder, clean, pos, receivers)
+    base = clean_inputs(decoder, batch, receivers)
     gradients = {key: torch.zeros_like(value) for key, value in base.items()}
-    for group in suffix_groups(pos, length - 1):
+    for group in suffix_groups(batch.pos, batch.length - 1):
         with torch.enable_grad():
             leaves = {key: v[group.prompts].detach().requires_grad_() for key, v in base.items()}
-            p = _answer_probability(decoder, clean, group, receivers, leaves, answer[group.prompts])
+            p = _answer_probability(decoder, batch, group, receivers, leaves)
             found = torch.autograd.grad(p.log().sum(), list(leaves.values()), allow_unused=True)
         for key, gradient in zip(leaves, found, strict=True):
             if gradient is not None:  # a query before the last token of the last layer reaches nothing

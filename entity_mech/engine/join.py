@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from entity_mech.engine.block import beyond_window, capped, pattern_of, turned
 from entity_mech.engine.clean import CleanRun
-from entity_mech.engine.ops import rotate
 from entity_mech.models.decoder import Decoder
 
 
@@ -29,6 +29,10 @@ class SuffixGroup:
     def n_pos(self) -> int:
         return self.last - self.start + 1
 
+    def first_query(self, decoder: Decoder, layer: int) -> int:
+        """First suffix token whose output a layer must give: in the last layer only the last token matters."""
+        return self.n_pos - 1 if layer == decoder.shape.n_layers - 1 else 0
+
 
 class JoinLayer:
     """The clean attention of one receiver layer for a group of prompts, seen from the patched token."""
@@ -38,10 +42,8 @@ class JoinLayer:
     ) -> None:
         s = decoder.shape
         self.decoder, self.layer, self.group, self.wanted = decoder, layer, group, wanted
-        self.final = layer == s.n_layers - 1
-        # In the last layer only the last token matters.
-        self.first_query = group.n_pos - 1 if self.final else 0
-        self.query_heads = [] if self.final and group.n_pos > 1 else wanted.get("q", [])
+        self.first_query = group.first_query(decoder, layer)
+        self.query_heads = [] if self.first_query else wanted.get("q", [])
         shared = sorted(set(wanted.get("k", [])) | set(wanted.get("v", [])))
         self.column_heads = [h for kv in shared for h in range(kv * s.group, (kv + 1) * s.group)]
         self.heads = sorted(set(self.column_heads) | set(self.query_heads))
@@ -58,11 +60,15 @@ class JoinLayer:
     def _clean_pattern(self) -> None:
         """Attention paid to the patched token and the output of all other tokens, for the column heads."""
         g = self.group
-        scores = self.q @ self.k.transpose(-1, -2) * self.decoder.scale
+        scores = self._scores(self.q @ self.k.transpose(-1, -2))
         query = torch.arange(g.start + self.first_query, g.last + 1, device=scores.device)
         key = torch.arange(g.last + 1, device=scores.device)
-        scores = scores.masked_fill(key > query[:, None], -torch.inf)
-        self.paid = scores.softmax(-1)[..., g.start]  # prompt head n_query
+        distance = query[:, None] - key
+        far = beyond_window(self.decoder, self.layer, distance)
+        hidden = distance < 0 if far is None else (distance < 0) | far
+        scores = scores.masked_fill(hidden, -torch.inf)
+        self.blind = hidden[:, g.start]  # queries that do not see the patched token
+        self.paid = pattern_of(scores)[..., g.start]  # prompt head n_query
         if "k" in self.wanted:
             rest = scores.clone()
             rest[..., g.start] = -torch.inf
@@ -70,10 +76,14 @@ class JoinLayer:
             # At position 0 nothing else can be attended to: no output, and no mass.
             self.rest_z = torch.nan_to_num(rest.softmax(-1)) @ self.v
 
-    def change(self, patched: dict[str, Tensor]) -> Float[Tensor, "sender prompt n_query d_model"]:
-        """What the patched inputs add to the attention output at the suffix tokens.
+    def _scores(self, products: Tensor) -> Tensor:
+        """Attention scores from products of queries and keys."""
+        return capped(products * self.decoder.block.scale, self.decoder.block.score_cap)
 
-        patched: input -> unrotated values [sender, prompt, heads of that input, d_head].
+    def change(self, patched: dict[str, Tensor]) -> Float[Tensor, "sender prompt n_query d_model"]:
+        """What the patched inputs add to the output projection's result at the suffix tokens.
+
+        patched: input -> values before rotation, [sender, prompt, heads of that input, d_head].
         """
         kinds = set(self.wanted)
         if kinds == {"v"}:
@@ -115,7 +125,7 @@ class JoinLayer:
             return clean[None]
         new = patched[kind]
         if kind == "k":
-            new = rotate(new, self.decoder.rotary_cos[start], self.decoder.rotary_sin[start])
+            new = turned(self.decoder, self.layer, new, start)
         out = clean.expand(new.shape[0], *clean.shape).clone()
         for i, kv in enumerate(self.wanted[kind]):
             for j, head in enumerate(self.heads):
@@ -128,7 +138,7 @@ class JoinLayer:
         v = self._column_inputs("v", patched)
         if "k" in patched:
             k = self._column_inputs("k", patched)
-            score = torch.einsum("bhid,sbhd->sbhi", self.q, k) * self.decoder.scale
+            score = self._scores(torch.einsum("bhid,sbhd->sbhi", self.q, k)).masked_fill(self.blind, -torch.inf)
             paid = torch.sigmoid(score - self.rest_mass)[..., None]
             z = (1 - paid) * self.rest_z + paid * v[:, :, :, None]
             return z.transpose(2, 3) - self.z
@@ -139,18 +149,18 @@ class JoinLayer:
     def _new_rows(self, patched: dict[str, Tensor]) -> Tensor:
         """Head outputs at token p itself with new queries, [sender, prompt, head, d_head]."""
         start = self.group.start
-        cos, sin = self.decoder.rotary_cos[start], self.decoder.rotary_sin[start]
         where = [self.heads.index(h) for h in self.query_heads]
         index = [self.wanted["q"].index(h) for h in self.query_heads]
         old = self.q[:, :, 0]
         q = old.expand(patched["q"].shape[0], *old.shape).clone()
-        q[:, :, where] = rotate(patched["q"][:, :, index], cos, sin)
+        q[:, :, where] = turned(self.decoder, self.layer, patched["q"][:, :, index], start)
         q = q.permute(1, 2, 0, 3)  # prompt head sender d_head
-        scores = q @ self.k[:, :, : start + 1].transpose(-1, -2) * self.decoder.scale
+        scores = self._scores(q @ self.k[:, :, : start + 1].transpose(-1, -2))
         if "k" in patched:
             k = self._column_inputs("k", patched).permute(1, 2, 0, 3)
-            scores[..., start] = (q * k).sum(-1) * self.decoder.scale
-        pattern = scores.softmax(-1)
+            scores[..., start] = self._scores((q * k).sum(-1))
+        far = beyond_window(self.decoder, self.layer, start - torch.arange(start + 1, device=q.device))
+        pattern = pattern_of(scores if far is None else scores.masked_fill(far, -torch.inf))
         v = self._column_inputs("v", patched).permute(1, 2, 0, 3)
         z = pattern[..., :start] @ self.v[:, :, :start] + pattern[..., start:] * v
         return z.permute(2, 0, 1, 3)

@@ -24,3 +24,15 @@ def path_patching_batch(decoder: Decoder, n_pos: int, budget: int | None = None)
     cache = n_pos * s.n_layers * (2 * s.d_model + 2 * s.n_heads * s.d_head + 2 * s.n_kv_heads * s.d_head)
     rows = s.n_layers * s.n_heads * s.d_model * 2
     return max(1, (budget or activation_budget(decoder)) // ((cache + rows) * size))
+
+
+def bytes_per_prompt(decoder: Decoder, n_pos: int) -> int:
+    """Memory that a prompt's clean run takes while starts of suffix runs are made from it."""
+    s = decoder.shape
+    values = s.d_model + s.n_heads * s.d_head + 2 * s.n_kv_heads * s.d_head
+    return n_pos * s.n_layers * values * decoder.embedding.element_size()
+
+
+def slices(n: int, size: int) -> list[slice]:
+    """0..n cut into neighbouring parts of at most `size`."""
+    return [slice(first, min(first + size, n)) for first in range(0, n, size)]

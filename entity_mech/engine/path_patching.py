@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from entity_mech.engine.clean import CleanRun, run_clean
 from entity_mech.engine.direct_paths import ReceiverValues, direct_paths
-from entity_mech.engine.ops import answer_probability
+from entity_mech.engine.readout import answer_probability
 from entity_mech.engine.receiver_paths import Senders, receiver_paths, suffix_groups
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.models.decoder import Decoder
 
-KEPT = frozenset({"mid", "attn_out", "z", "q", "k", "v"})
 # Tokens in flight in pass 2; at 4096 dimensions in float32 they take 1 GiB.
 MAX_ROWS = 65536
-
-
-@dataclass(frozen=True)
-class SearchBatch:
-    """Prompts of one search: their clean run (with KEPT), lengths, correct tokens, and the sender's token in each."""
-
-    clean: CleanRun
-    length: Int[Tensor, " prompt"]
-    answer: Int[Tensor, " prompt"]
-    pos: Int[Tensor, " prompt"]
-
-    @classmethod
-    def of(
-        cls,
-        decoder: Decoder,
-        ids: Int[Tensor, "prompt pos"],
-        length: Int[Tensor, " prompt"],
-        answer: Int[Tensor, " prompt"],
-        pos: Int[Tensor, " prompt"],
-    ) -> SearchBatch:
-        """From token ids, which are run."""
-        return cls(run_clean(decoder, ids, KEPT), length, answer, pos)
 
 
 Answers = tuple[Float[Tensor, "sender prompt"], Float[Tensor, "sender prompt"]]  # probability and logit
@@ -74,7 +50,7 @@ def patched_answers(
     below = [layer for layer in sending if layer < stop]
     if not below:
         return p, logit  # no receivers, or none above a sender: no sender has a path
-    rows, values = direct_paths(decoder, batch.clean, batch.pos, corrupted.to(decoder.dtype), receivers, below)
+    rows, values = direct_paths(decoder, batch, corrupted.to(decoder.dtype), receivers, below)
     if receivers is None:
         # Before the last token a head's direct path ends at its own token and never reaches the logits.
         at_last = batch.pos == batch.length - 1

@@ -10,13 +10,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
-from entity_mech.engine.ops import predictions
+from entity_mech.engine.memory import slices
+from entity_mech.engine.readout import predictions
 from entity_mech.engine.store import role_positions
 from entity_mech.engine.suffix import Join, Span, Start
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts
 
-KEPT = frozenset({"pre", "mid", "z", "k", "v"})
+KEPT = frozenset({"pre", "z", "k", "v"})
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,20 @@ def start_at(clean: CleanRun, span: Span, layer: int, join: bool = True) -> Star
     """The start of suffix runs out of a clean run that kept KEPT.
 
     join: `layer` is the lowest layer whose head outputs are edited, and its attention is not run again;
-    otherwise `layer` is the first to run in full (`mid` and `z` are not needed then).
+    otherwise `layer` is the first to run in full (`z` is not needed then).
     """
     first = layer + 1 if join else layer
     n_layers = len(clean.pre)
     stream = clean.pre[min(first, n_layers - 1)][span.row, span.position]
     rows = torch.arange(span.n_rows, device=span.row.device)[:, None]
-    made = Join(clean.mid[layer][rows, span.tokens], clean.z[layer][rows, span.tokens]) if join else None
+    made = Join(clean.pre[layer][rows, span.tokens], clean.z[layer][rows, span.tokens]) if join else None
     k = [span.ordered(clean.k[at][:, :, : span.n_prefix]) for at in range(first, n_layers)]
     v = [span.ordered(clean.v[at][:, :, : span.n_prefix]) for at in range(first, n_layers)]
     return Start(span, first, stream, k, v, made)
 
 
-def bytes_per_prompt(decoder: Decoder, n_pos: int) -> int:
-    """Memory that a prompt's clean run takes while starts are made from it."""
-    s = decoder.shape
-    values = 2 * s.d_model + s.n_heads * s.d_head + 2 * s.n_kv_heads * s.d_head
-    return n_pos * s.n_layers * values * decoder.embedding.element_size()
-
-
-def slices(n: int, size: int) -> list[slice]:
-    """0..n cut into neighbouring parts of at most `size`."""
-    return [slice(first, min(first + size, n)) for first in range(0, n, size)]
-
-
 class _Kept:
-    """One plan's part of a bank: stream, mid and z of every prompt, padded to the longest suffix."""
+    """One plan's part of a bank: stream, and what joins it, of every prompt, padded to the longest suffix."""
 
     def __init__(self, decoder: Decoder, prompts: TokenizedPrompts, plan: EditPlan) -> None:
         s, n = decoder.shape, len(prompts)
@@ -71,13 +60,13 @@ class _Kept:
         n_sites = len(plan.roles) + 1
         like = decoder.embedding
         self.stream = like.new_empty(n, self.span.n_pos, s.d_model)
-        self.mid = like.new_empty(n, n_sites, s.d_model)
+        self.before = like.new_empty(n, n_sites, s.d_model)
         self.z = like.new_empty(n, n_sites, s.n_heads, s.d_head)
 
     def fill(self, rows: slice, start: Start) -> None:
         assert start.join is not None
         self.stream[rows][start.span.row, start.span.within] = start.stream
-        self.mid[rows], self.z[rows] = start.join.mid, start.join.z
+        self.before[rows], self.z[rows] = start.join.before, start.join.z
 
 
 class PrefixBank:
@@ -163,5 +152,5 @@ class PrefixBank:
             kept.stream[at][span.row, span.within],
             [k[:, :, : span.n_prefix][ordered] for k in self._k[skip:]],
             [v[:, :, : span.n_prefix][ordered] for v in self._v[skip:]],
-            Join(kept.mid[at], kept.z[at]),
+            Join(kept.before[at], kept.z[at]),
         )

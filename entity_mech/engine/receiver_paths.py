@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from entity_mech.engine.block import attention_out, close_, project, row_block, turned
 from entity_mech.engine.clean import CleanRun
 from entity_mech.engine.direct_paths import ReceiverValues
 from entity_mech.engine.join import JoinLayer, SuffixGroup
-from entity_mech.engine.ops import add_mlp_, rotate, row_block, split_qkv_of_end
-from entity_mech.engine.packed import linear
+from entity_mech.engine.memory import slices
 from entity_mech.engine.receivers import Receivers
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
@@ -44,32 +44,29 @@ def suffix_groups(pos: Int[Tensor, " prompt"], last: Int[Tensor, " prompt"]) -> 
     return [SuffixGroup(torch.tensor(ix, device=pos.device), *key) for key, ix in sorted(found.items())]
 
 
-def _run_layer(
+def _run_attention(
     decoder: Decoder,
     clean: CleanRun,
     group: SuffixGroup,
     layer: int,
-    rows: Float[Tensor, "sender prompt n_pos d_model"],
+    block: Float[Tensor, "sender prompt n_pos d_model"],
     patched: dict[str, Tensor],
     wanted: dict[str, list[int]],
-) -> None:
-    """Attention of a layer on rows that joined below it, in place; receivers keep their pass-1 inputs."""
-    w, n_pos = decoder.layers[layer], rows.shape[2]
-    n_query = 1 if layer == decoder.shape.n_layers - 1 else n_pos
+) -> Float[Tensor, "sender prompt n_query d_model"]:
+    """Attention's output on rows that joined below a layer; receivers keep their pass-1 inputs.
+
+    Of every token, or in the last layer of the last token only.
+    """
+    n_pos, first = block.shape[2], group.first_query(decoder, layer)
     span = slice(group.start, group.last + 1)
-    cos, sin = decoder.rotary_cos[span, None], decoder.rotary_sin[span, None]
-    prefix_k = clean.k[layer][group.prompts, :, : group.start]
-    prefix_v = clean.v[layer][group.prompts, :, : group.start]
-    step = max(1, row_block(decoder) // (rows.shape[1] * n_pos))
-    for first in range(0, rows.shape[0], step):
-        block = rows[first : first + step]
-        q, k, v = split_qkv_of_end(decoder, layer, block, n_query)
-        for kind, tensor in (("q", q), ("k", k), ("v", v)):
-            if kind in patched and not (kind == "q" and n_query < n_pos):
-                tensor[:, :, 0, wanted[kind]] = patched[kind][first : first + step]
-        q, k = rotate(q, cos[n_pos - n_query :], sin[n_pos - n_query :]), rotate(k, cos, sin)
-        z = suffix_attention(decoder, q, k, v, prefix_k, prefix_v)
-        block[:, :, n_pos - n_query :] += linear(z.flatten(3), w.out, w.out_bias)
+    prefix = (clean.k[layer][group.prompts, :, : group.start], clean.v[layer][group.prompts, :, : group.start])
+    q, k, v = project(decoder, layer, block, (lambda x: x[:, :, first:]) if first else None)
+    for kind, tensor in (("q", q), ("k", k), ("v", v)):
+        if kind in patched and not (kind == "q" and first):
+            tensor[:, :, 0, wanted[kind]] = patched[kind]
+    q = turned(decoder, layer, q, slice(group.start + first, group.start + n_pos))
+    k = turned(decoder, layer, k, span)
+    return attention_out(decoder, layer, suffix_attention(decoder, layer, q, k, v, prefix))
 
 
 def _run_block(
@@ -88,27 +85,36 @@ def _run_block(
     span = slice(group.start, group.last + 1)
     shape = (len(index), len(group.prompts), group.n_pos, s.d_model)
     rows = torch.empty(shape, dtype=decoder.dtype, device=decoder.device)
+    step = max(1, row_block(decoder) // (shape[1] * shape[2]))
     joined = 0
     for layer in range(receivers.next_above(int(index[0]) // s.n_heads), s.n_layers):
         wanted = receivers.layers.get(layer, {})
         total = below[layer - 1] if wanted else joined
         patched = {kind: values[layer, kind][places[:total, None], group.prompts[None]] for kind in wanted}
-        if joined:
-            old = {kind: v[:joined] for kind, v in patched.items()}
-            _run_layer(decoder, clean, group, layer, rows[:joined], old, wanted)
+        first = group.first_query(decoder, layer)
+        final = layer == s.n_layers - 1
+        outs = []
+        for at in slices(joined, step):
+            part = {kind: v[at] for kind, v in patched.items()}
+            outs.append(_run_attention(decoder, clean, group, layer, rows[at], part, wanted))
+            if not final:
+                close_(decoder, layer, rows[at], (slice(None), outs.pop()))
         if total > joined:
             if layer not in joins:
                 joins[layer] = JoinLayer(decoder, clean, group, layer, wanted)
-            first = joins[layer].first_query
-            mid = clean.mid[layer][group.prompts, span][:, first:]
-            change = joins[layer].change({kind: v[joined:] for kind, v in patched.items()})
-            torch.add(change, mid, out=rows[joined:total, :, first:])
+            joining = rows[joined:total]
+            joining[:] = clean.pre[layer][group.prompts, span]
+            out = joins[layer].change({kind: v[joined:] for kind, v in patched.items()})
+            out += clean.attn_out[layer][group.prompts, span][:, first:]
+            if final:
+                outs.append(out)
+            else:
+                close_(decoder, layer, joining, (slice(None), out))
             joined = total
-        if layer == s.n_layers - 1:
+        if final:
             last = rows[:joined, :, -1].contiguous()
-            add_mlp_(decoder, layer, last.view(-1, s.d_model))
+            close_(decoder, layer, last, (slice(None), torch.cat(outs)[:, :, -1]))
             return last
-        add_mlp_(decoder, layer, rows[:joined].view(-1, s.d_model))
     raise AssertionError("a layer loop always ends in the last layer")
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entity_mech.engine.gradients import add_mlp, normed, projected, rotated
+from entity_mech.engine.block import attention_out, close, project, turned
 from entity_mech.engine.suffix_attention import suffix_attention
 from entity_mech.models.decoder import Decoder
 
@@ -135,10 +135,10 @@ class Edit:
 class Join:
     """The clean run in the first edited layer, at every site (the last token is the last site).
 
-    mid: residual stream after attention; z: head outputs.
+    before: residual stream before the layer; z: head outputs.
     """
 
-    mid: Float[Tensor, "row site d_model"]
+    before: Float[Tensor, "row site d_model"]
     z: Float[Tensor, "row site head d_head"]
 
 
@@ -205,19 +205,18 @@ def _join_layer(
     columns = {span.column(edit.site) for edit in edits}
     out = x.clone()
     for site in [span.column(LAST)] if final else sorted(columns):
-        clean = join.z[:, site].expand(len(x), *join.z[:, site].shape)
-        z = clean
+        z = join.z[:, site].expand(len(x), *join.z[:, site].shape)
         for edit in edits:
             if span.column(edit.site) == site:
                 z = edit.put(z)
-        moved = projected((z - clean).flatten(2), decoder.layers[layer].out)
+        made = attention_out(decoder, layer, z)
         for edit in edits:
             if edit.out is not None and span.column(edit.site) == site:
-                moved = moved + edit.added(decoder.layers[layer].out_by_head)
-        mid = add_mlp(decoder, layer, join.mid[:, site] + moved)
+                made = made + edit.added(decoder.layers[layer].out_by_head)
+        after = close(decoder, layer, join.before[:, site], made)
         if final:
-            return mid
-        out[:, span.sites[:, site]] = mid
+            return after
+        out[:, span.sites[:, site]] = after
     return out
 
 
@@ -259,30 +258,22 @@ def _project(
     decoder: Decoder, layer: int, x: Float[Tensor, "copy token d_model"], span: Span, final: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rotated q and k, and v, [copy, token, heads, d_head]; in the final layer q of each row's last token only."""
-    s, w = decoder.shape, decoder.layers[layer]
-    x = normed(x, w.norm_attn, s.norm_eps)
-    cos, sin = decoder.rotary_cos[span.position, None], decoder.rotary_sin[span.position, None]
-    if not final:
-        packed = projected(x, w.qkv, w.qkv_bias).view(*x.shape[:2], -1, s.d_head)
-        qk, v = packed.split([s.n_heads + s.n_kv_heads, s.n_kv_heads], 2)
-        q, k = rotated(qk, cos, sin).split([s.n_heads, s.n_kv_heads], 2)
-        return q, k, v
-    queries, others = slice(s.n_heads * s.d_head), slice(s.n_heads * s.d_head, None)
-    q = projected(x[:, span.ends], w.qkv, w.qkv_bias, queries).view(len(x), span.n_rows, -1, s.d_head)
-    k, v = projected(x, w.qkv, w.qkv_bias, others).view(*x.shape[:2], -1, s.d_head).chunk(2, 2)
-    return rotated(q, cos[span.ends], sin[span.ends]), rotated(k, cos, sin), v
+    q, k, v = project(decoder, layer, x, (lambda x: x[:, span.ends]) if final else None)
+    asking = span.position[span.ends] if final else span.position
+    return turned(decoder, layer, q, asking), turned(decoder, layer, k, span.position), v
 
 
 def _attend(
     decoder: Decoder,
+    layer: int,
     span: Span,
     qkv: tuple[Tensor, Tensor, Tensor],
     prefix: tuple[Tensor, Tensor],
     blocked: Int[Tensor, " row"] | None,
-    final: bool,
 ) -> Float[Tensor, "copy token head d_head"]:
     """Head outputs of every suffix token, or in the final layer of each row's last token."""
     q, k, v = qkv
+    final = layer == decoder.shape.n_layers - 1
     if final:
         q = q if span.order is None else q[:, span.order]
     sizes = [g.tokens.stop - g.tokens.start for g in span.groups]
@@ -291,9 +282,9 @@ def _attend(
     for group, *mine in zip(span.groups, q.split(q_sizes, 1), k.split(sizes, 1), v.split(sizes, 1), strict=True):
         rows = group.rows.stop - group.rows.start
         q_g, k_g, v_g = (x.unflatten(1, (rows, -1)) for x in mine)
-        k_p, v_p = (x[group.rows, :, : group.first] for x in prefix)
+        before = (prefix[0][group.rows, :, : group.first], prefix[1][group.rows, :, : group.first])
         hidden = None if blocked is None else _hidden(blocked[group.rows], group, final)
-        found.append(suffix_attention(decoder, q_g, k_g, v_g, k_p, v_p, hidden).flatten(1, 2))
+        found.append(suffix_attention(decoder, layer, q_g, k_g, v_g, before, hidden).flatten(1, 2))
     z = torch.cat(found, 1) if len(found) > 1 else found[0]
     return z.index_select(1, torch.argsort(span.order)) if final and span.order is not None else z
 
@@ -324,11 +315,11 @@ def suffix_layer(
     prefix: rotated keys, and values, rows in the span's order. blocked: position in the prefix, rows in the span's
     order, that each row's first suffix token may not see.
     """
-    w, final = decoder.layers[layer], layer == decoder.shape.n_layers - 1
+    final = layer == decoder.shape.n_layers - 1
     q, k, v = _project(decoder, layer, x, span, final)
     q = _edited(q, span, edits, "q", final)
-    z = _attend(decoder, span, (q, k, v), prefix, blocked, final)
+    z = _attend(decoder, layer, span, (q, k, v), prefix, blocked)
     z = _edited(z, span, edits, "z", final)
-    made = _with_contributions(decoder, layer, projected(z.flatten(2), w.out, w.out_bias), span, edits, final)
+    made = _with_contributions(decoder, layer, attention_out(decoder, layer, z), span, edits, final)
     before = x[:, span.ends] if final else x
-    return add_mlp(decoder, layer, before + made)
+    return close(decoder, layer, before, made)

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 
+from entity_mech.engine.block import beyond_window, capped
 from entity_mech.engine.clean import run_clean, to_ids
-from entity_mech.engine.memory import activation_budget
-from entity_mech.engine.prefix import slices
+from entity_mech.engine.memory import activation_budget, slices
 from entity_mech.engine.store import role_positions
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.intervals import mean_interval
@@ -61,9 +61,11 @@ def attention_from(
                 at = to_ids(decoder, role_positions(prompts, role)[rows])
                 q = clean.q[layer][torch.arange(len(at)), head, at]
                 k = clean.k[layer][:, head // s.group]
-                scores = (k @ q[..., None])[..., 0].float() * decoder.scale
-                later = torch.arange(n_pos, device=at.device) > at[:, None]
-                found[i, rows] = scores.masked_fill(later, -torch.inf).softmax(-1).cpu().numpy()
+                scores = capped((k @ q[..., None])[..., 0].float() * decoder.block.scale, decoder.block.score_cap)
+                distance = at[:, None] - torch.arange(n_pos, device=at.device)
+                far = beyond_window(decoder, layer, distance)
+                unseen = distance < 0 if far is None else (distance < 0) | far
+                found[i, rows] = scores.masked_fill(unseen, -torch.inf).softmax(-1).cpu().numpy()
     return found
 
 

@@ -6,7 +6,7 @@ import torch
 
 from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.memory import activation_budget
-from entity_mech.engine.ops import answer_probability, predictions, token_logits
+from entity_mech.engine.readout import answer_probability, predictions, token_logits
 from entity_mech.methods.intervals import mean_interval
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track

@@ -15,8 +15,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
-from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import KEPT, EditPlan, slices, start_at
+from entity_mech.engine.memory import slices
+from entity_mech.engine.prefix import KEPT, EditPlan, start_at
+from entity_mech.engine.readout import predictions
 from entity_mech.engine.store import Head
 from entity_mech.engine.suffix import Edit, Start, run_layers
 from entity_mech.errors import UserError

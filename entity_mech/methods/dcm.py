@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entity_mech.engine.clean import to_ids
-from entity_mech.engine.memory import activation_budget
-from entity_mech.engine.ops import predictions, token_logits
-from entity_mech.engine.prefix import EditPlan, PrefixBank, slices
+from entity_mech.engine.memory import activation_budget, slices
+from entity_mech.engine.prefix import EditPlan, PrefixBank
+from entity_mech.engine.readout import predictions, token_logits
 from entity_mech.engine.store import auto_batch
 from entity_mech.engine.suffix import Start, run_suffix
 from entity_mech.methods.circuits import Circuit, HeadGroup

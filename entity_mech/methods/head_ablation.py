@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
-from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import KEPT, slices, start_at
+from entity_mech.engine.memory import slices
+from entity_mech.engine.prefix import KEPT, start_at
+from entity_mech.engine.readout import predictions
 from entity_mech.engine.store import Head, role_positions
 from entity_mech.engine.suffix import run_suffix
 from entity_mech.methods.head_patching import edits_for, patching_batch, plan_of

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
-from entity_mech.engine.memory import activation_budget
-from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import KEPT, EditPlan, bytes_per_prompt, slices, start_at
+from entity_mech.engine.memory import activation_budget, bytes_per_prompt, slices
+from entity_mech.engine.prefix import KEPT, EditPlan, start_at
+from entity_mech.engine.readout import predictions
 from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.engine.suffix import Edit, run_suffix
 from entity_mech.methods.circuits import HeadGroup

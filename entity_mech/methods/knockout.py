@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
-from entity_mech.engine.ops import predictions
-from entity_mech.engine.prefix import EditPlan, slices
+from entity_mech.engine.memory import slices
+from entity_mech.engine.prefix import EditPlan
+from entity_mech.engine.readout import predictions
 from entity_mech.engine.store import role_positions
 from entity_mech.engine.suffix import Span, suffix_layer
 from entity_mech.errors import UserError

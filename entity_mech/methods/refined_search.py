@@ -8,7 +8,7 @@ is run exactly too, a few at a time. Heads never run exactly keep their first-or
 """
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from entity_mech.engine.first_order import clean_inputs, first_order_effects, re
 from entity_mech.engine.path_patching import clean_answer, read_senders_
 from entity_mech.engine.receiver_paths import Senders
 from entity_mech.engine.receivers import Receivers
+from entity_mech.errors import UserError
 from entity_mech.methods.scored_prompts import ScoredPrompts
 from entity_mech.progress import track
 
@@ -95,13 +96,10 @@ def _first_round(
     for part in track(parts, len(parts), f"{token}: pass 1"):
         batch = scored.batch(part, token)
         z = scored.sources("corrupted", token, part).to(decoder.dtype)
-        _, values = direct_paths(decoder, batch.clean, batch.pos, z, receivers)
+        _, values = direct_paths(decoder, batch, z, receivers)
         kept.put(part.start, values)
-        # The residual stream before a layer, which clean runs of searches do not keep.
-        before = [batch.clean.mid[i] - batch.clean.attn_out[i] for i in range(receivers.last + 1)]
-        clean = replace(batch.clean, pre=before)
-        base = clean_inputs(decoder, clean, batch.pos, receivers)
-        gradients = receiver_gradients(decoder, clean, batch.length, batch.answer, batch.pos, receivers)
+        base = clean_inputs(decoder, batch, receivers)
+        gradients = receiver_gradients(decoder, batch, receivers)
         effect, far = first_order_effects(values, base, gradients, s.n_layers * s.n_heads)
         effects.append(effect.cpu())
         moved.append(far.sum(1).cpu())
@@ -150,8 +148,13 @@ def refined_effects(
 ) -> RefinedEffects:
     """Effects of a search with heads as receivers; k: how many heads it must find.
 
-    Senders at or above the last receiver are exactly 0 and count as run.
+    Senders at or above the last receiver are exactly 0 and count as run. Raises UserError for a model of experts.
     """
+    if scored.decoder.block.experts:
+        raise UserError(
+            f"path_patching.mode: refined is not for {scored.decoder.name}, whose MLPs are experts: its bound needs "
+            "effects that are continuous, and the choice of experts is not. Use mode: exact"
+        )
     s = scored.decoder.shape
     n, below = s.n_layers * s.n_heads, receivers.last * s.n_heads
     with tempfile.TemporaryDirectory() as folder:

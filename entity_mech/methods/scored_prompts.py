@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from entity_mech.engine.clean import CleanRun, run_clean, to_ids
-from entity_mech.engine.path_patching import KEPT, MAX_ROWS, SearchBatch
+from entity_mech.engine.path_patching import MAX_ROWS
+from entity_mech.engine.search_batch import KEPT, SearchBatch
 from entity_mech.models.decoder import Decoder
 from entity_mech.task.tokens import TokenizedPrompts
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
+from entity_mech.models.families.family import Description, size_differences
+from entity_mech.models.families.table import config_problems, description_of
 from entity_mech.models.folders import ADAPTER_CONFIG, is_adapter, tokenizer_digest, weight_files
-from entity_mech.models.llama import DTYPES, LlamaSizes, config_problems, size_differences
-from entity_mech.models.sources import ModelSource, chain, tokenizer_source
+from entity_mech.models.sources import DTYPES, ModelSource, chain, tokenizer_source
 from entity_mech.models.tensorfiles import read_headers
 
 # Adapters that steer the model by added tokens, or depend on the input: there are no weights to merge them
@@ -30,10 +31,10 @@ _LORA = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.(?P<side>lora_[AB])
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
-def sizes_of(source: ModelSource) -> LlamaSizes:
-    """Sizes of a local model; an adapter's are those of the model it sits on. Raises UserError as `chain`
-    does."""
-    return LlamaSizes.from_config(read_json(chain(source)[0].folder / "config.json"))
+def described(source: ModelSource) -> Description:
+    """Family, sizes and block of a local model; an adapter's are those of the model it sits on. Raises UserError
+    as `chain` does."""
+    return description_of(read_json(chain(source)[0].folder / "config.json"))
 
 
 def problems(source: ModelSource) -> list[str]:
@@ -95,44 +96,43 @@ def _model_problems(source: ModelSource) -> list[str]:
     found = config_problems(config, trust_remote_code=source.trust_remote_code)
     if found:
         return found
-    sizes = LlamaSizes.from_config(config)
-    found = tensor_problems(sizes, weight_files(folder))
-    base_sizes = None if source.base is None else _sound_sizes(source.base)
-    if source.base is not None and base_sizes is not None:
+    model = description_of(config)
+    found = tensor_problems(model, weight_files(folder))
+    base = None if source.base is None else _sound(source.base)
+    if source.base is not None and base is not None:
         found += [
             f"differs from its base {source.base.name} in {difference}: their heads cannot be compared"
-            for difference in size_differences(sizes, base_sizes)
+            for difference in size_differences(model, base)
         ]
     return found
 
 
-def _sound_sizes(source: ModelSource) -> LlamaSizes | None:
-    """Sizes of a model that is here and has no problem of its own, which its own entry would tell."""
+def _sound(source: ModelSource) -> Description | None:
+    """A model that is here and has no problem of its own, which its own entry would tell."""
     root = chain(source)[0]
-    return None if root.on_hub or problems(root) else sizes_of(root)
+    return None if root.on_hub or problems(root) else described(root)
 
 
-def tensor_problems(sizes: LlamaSizes, files: list[Path]) -> list[str]:
+def tensor_problems(model: Description, files: list[Path]) -> list[str]:
     """Weights that are missing, have another shape than config.json says, or that the engine would ignore."""
-    stored, wanted = read_headers(files), sizes.tensors()
-    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
-    if sizes.tied:
-        if head in stored and embedding not in stored:
-            stored[embedding] = stored[head]
-        stored.pop(head, None)
-    missing = [name for name in wanted if name not in stored]
-    unknown = [name for name in stored if name not in wanted and not name.endswith("rotary_emb.inv_freq")]
-    found = []
+    stored, wanted = read_headers(files), model.tensors()
+    names = {name: model.stored_name(name, stored) for name in wanted}
+    missing = [name for name, found in names.items() if found is None]
+    passed_over = set(names.values()) | model.unread(stored)
+    unknown = [name for name in stored if name not in passed_over]
+    wrong = []
     if missing:
-        found.append(f"weights are missing: {_some(missing)}")
+        wrong.append(f"weights are missing: {_some(missing)}")
     if unknown:
-        found.append(f"holds weights that a Llama model with this config.json does not have: {_some(unknown)}")
-    found += [
-        f"{name} has shape {list(stored[name].shape)}, config.json says {list(shape)}"
-        for name, shape in wanted.items()
-        if name in stored and stored[name].shape != shape
+        wrong.append(
+            f"holds weights that a {model.family.name} model with this config.json does not have: {_some(unknown)}"
+        )
+    wrong += [
+        f"{name} has shape {list(stored[found].shape)}, config.json says {list(wanted[name])}"
+        for name, found in names.items()
+        if found is not None and stored[found].shape != wanted[name]
     ][:5]
-    return found
+    return wrong
 
 
 def _adapter_problems(source: ModelSource) -> list[str]:
@@ -142,18 +142,19 @@ def _adapter_problems(source: ModelSource) -> list[str]:
     root = chain(source)[0]
     if kind in NOT_MERGEABLE:
         return [f"its adapter is {kind}, which cannot be merged into the weights"]
-    sizes = _sound_sizes(root)
-    if sizes is None:
+    model = _sound(root)
+    if model is None:
         return []
-    shapes = sizes.tensors()
+    shapes, layout = model.tensors(), model.family.layout
     found = []
     for name, tensor in read_headers(files).items():
         match = _LORA.fullmatch(name)
         if match is None:
             continue
-        weight = shapes.get(f"{match['module']}.weight") or (
-            shapes["model.embed_tokens.weight"] if match["module"] == "lm_head" else None
-        )
+        module = layout.embedding if match["module"] == layout.unembedding else match["module"]
+        weight = shapes.get(f"{module}.weight")
+        if weight is not None and layout.transposed and module.startswith(layout.layer.partition("{")[0]):
+            weight = weight[::-1]
         axis = 1 if match["side"] == "lora_A" else 0
         if weight is None:
             found.append(f"its adapter sits on {match['module']}, which {root.name} does not have")

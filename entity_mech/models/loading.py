@@ -17,22 +17,25 @@ from torch import Tensor
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_checked_json
-from entity_mech.models.decoder import Checkpoint, Decoder, DecoderShape, Rotary
+from entity_mech.models.assemble import assemble
+from entity_mech.models.decoder import Decoder
+from entity_mech.models.families.family import Description, size_differences
+from entity_mech.models.families.table import prepared
 from entity_mech.models.gpu_lock import claim
-from entity_mech.models.llama import DTYPES, LlamaSizes, size_differences
+from entity_mech.models.sources import DTYPES
 from entity_mech.models.tensorfiles import StoredTensor, fingerprint, read_headers
 
-FORMAT = 1
+FORMAT = 2
 
 
 class TensorFiles:
     """Tensors of several safetensors files by name, read when asked for; later files override earlier ones.
 
-    Use it in a `with` statement. A tied model's embedding may be stored under the unembedding's name.
+    Use it in a `with` statement. Names are those of the model's description, whatever the files call them.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._stack = ExitStack()
+    def __init__(self, paths: Sequence[Path], model: Description) -> None:
+        self._stack, self._model = ExitStack(), model
         self._where: dict[str, Any] = {}
         for path in paths:
             try:
@@ -50,15 +53,14 @@ class TensorFiles:
         self._stack.close()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._where
+        return self._model.stored_name(name, self._where) is not None
 
     def get(self, name: str) -> Tensor:
         """The tensor as it is stored, on the CPU. Raises UserError when no file has it."""
-        if name not in self._where and name == "model.embed_tokens.weight":
-            name = "lm_head.weight"
-        if name not in self._where:
+        stored = self._model.stored_name(name, self._where)
+        if stored is None:
             raise UserError(f"no file of the model holds {name}")
-        tensor: Tensor = self._where[name].get_tensor(name)
+        tensor: Tensor = self._where[stored].get_tensor(stored)
         return tensor
 
 
@@ -103,8 +105,7 @@ def read_model(model_json: Path) -> dict[str, Any]:
 def check_exchangeable(info: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """Raise UserError, naming both, when activations of two prepared models cannot be put in each other's place:
     when their sizes or their tokenizers differ. info, other: the contents of two model.json."""
-    mine, theirs = (LlamaSizes(**{key: i[key] for key in LlamaSizes.__dataclass_fields__}) for i in (info, other))
-    found = size_differences(mine, theirs)
+    found = size_differences(prepared(info), prepared(other))
     if info["tokenizer_digest"] != other["tokenizer_digest"]:
         found.append(f"their tokenizers ({info['tokenizer']} and {other['tokenizer']})")
     if found:
@@ -126,13 +127,11 @@ def model_files(info: Mapping[str, Any], folder: Path) -> list[Path]:
     return paths
 
 
-def used_tensors(files: Sequence[Path], sizes: LlamaSizes) -> dict[str, StoredTensor]:
-    """The stored tensors that the engine reads, by name."""
+def used_tensors(files: Sequence[Path], model: Description) -> dict[str, StoredTensor]:
+    """The stored tensors that the engine reads, by the names they have in the files."""
     stored = read_headers(files)
-    used = {name: stored[name] for name in sizes.tensors() if name in stored}
-    if "model.embed_tokens.weight" not in used and "lm_head.weight" in stored:
-        used["lm_head.weight"] = stored["lm_head.weight"]
-    return used
+    names = (model.stored_name(name, stored) for name in model.tensors())
+    return {name: stored[name] for name in names if name is not None}
 
 
 def check_fingerprint(info: Mapping[str, Any], folder: Path) -> None:
@@ -141,8 +140,7 @@ def check_fingerprint(info: Mapping[str, Any], folder: Path) -> None:
     Reads all of them once: about a second for 2 GB, of which loading then finds most in memory.
     """
     files = model_files(info, folder)
-    sizes = LlamaSizes(**{key: info[key] for key in LlamaSizes.__dataclass_fields__})
-    if fingerprint(used_tensors(files, sizes)) != info["fingerprint"]:
+    if fingerprint(used_tensors(files, prepared(info))) != info["fingerprint"]:
         names = ", ".join(map(str, files))
         raise UserError(
             f"model {info['name']}: its weights ({names}) have changed since it was prepared. Put the right files "
@@ -157,22 +155,12 @@ def build_decoder(
     dtype: str | torch.dtype = torch.float32,
 ) -> Decoder:
     """A decoder from the contents of a model.json that lies in `folder`."""
-    shape = DecoderShape(
-        n_layers=info["n_layers"],
-        n_heads=info["n_heads"],
-        n_kv_heads=info["n_kv_heads"],
-        d_head=info["d_head"],
-        d_model=info["d_model"],
-        d_mlp=info["d_mlp"],
-        vocab=info["vocab"],
-        norm_eps=info["norm_eps"],
-        max_position=info["max_position"],
-    )
-    with TensorFiles(model_files(info, folder)) as files:
-        return Decoder.from_tensors(
-            shape,
-            Checkpoint(files.get, info["tied"], info["attention_bias"], info["mlp_bias"]),
-            Rotary(info["rotary"]["inv_freq"], info["rotary"]["attention_scaling"]),
+    model = prepared(info)
+    with TensorFiles(model_files(info, folder), model) as files:
+        return assemble(
+            model,
+            files.get,
+            info["rotary"],
             device=resolve_device(device),
             dtype=resolve_dtype(dtype),
             name=info["name"],

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
+from entity_mech.models.families.family import Description
 from entity_mech.models.folders import ADAPTER_CONFIG, weight_files
 from entity_mech.models.loading import TensorFiles
 from entity_mech.models.sources import ModelSource
@@ -28,7 +29,7 @@ def attach(model: nn.Module, adapter: ModelSource) -> nn.Module:
     """
     from peft import PeftModel
 
-    if tied(model) and _touches_embeddings(adapter.folder):
+    if tied(model) and _touches_embeddings(model, adapter.folder):
         untie(model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -62,14 +63,16 @@ def merge(over: Any, adapter: ModelSource) -> nn.Module:
     return merged
 
 
-def changed_tensors(model: nn.Module, files: Sequence[Path]) -> dict[str, Tensor]:
-    """Tensors of a model (in float32) that differ from those stored in files, or that are not stored there.
+def changed_tensors(model: nn.Module, described: Description, files: Sequence[Path]) -> dict[str, Tensor]:
+    """Weights of a model (in float32) that differ from those stored in files, or that are not stored there.
 
     One stored tensor is in memory at a time; what is returned are the model's own tensors, not copies.
     """
     changed = {}
-    with TensorFiles(files) as stored:
+    with TensorFiles(files, described) as stored:
         for name, value in model.named_parameters():
+            if name not in described.tensors():
+                continue  # experts, which transformers keep together: adapters on them are refused
             if name not in stored or not torch.equal(stored.get(name).to(value.device, value.dtype), value):
                 changed[name] = value.detach()
     return changed
@@ -92,11 +95,11 @@ def untie(model: Any) -> None:
     model.config.tie_word_embeddings = False
 
 
-def _touches_embeddings(folder: Path) -> bool:
+def _touches_embeddings(model: Any, folder: Path) -> bool:
     if read_json(folder / ADAPTER_CONFIG).get("ensure_weight_tying"):
         return False
+    both = (model.get_input_embeddings(), model.get_output_embeddings())
+    parts = [name for name, module in model.named_modules() if module in both]
     names = read_headers(weight_files(folder))
     # PEFT itself keeps single trained tokens the same in both tied tensors.
-    return any(
-        part in name for name in names for part in ("lm_head", "embed_tokens") if "trainable_tokens" not in name
-    )
+    return any(f".{part}." in name for name in names for part in parts if "trainable_tokens" not in name)

@@ -24,6 +24,7 @@ from entity_mech.models.folders import (
     weight_files,
 )
 
+DTYPES = ("float32", "float64", "bfloat16", "float16")  # what a model can be run in
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
+
+from tests.helpers.anatomy import output_projections
 
 
 @contextmanager
-def edited_heads(model: LlamaForCausalLM, edit: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
+def edited_heads(model: PreTrainedModel, edit: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
     """Replace the head outputs z [prompt, pos, head, d_head] of each layer by edit(layer, z)."""
 
     def hook_for(layer: int):
@@ -22,8 +24,7 @@ def edited_heads(model: LlamaForCausalLM, edit: Callable[[int, Tensor], Tensor])
         return hook
 
     handles = [
-        block.self_attn.o_proj.register_forward_pre_hook(hook_for(layer))
-        for layer, block in enumerate(model.model.layers)
+        module.register_forward_pre_hook(hook_for(layer)) for layer, module in enumerate(output_projections(model))
     ]
     try:
         yield
@@ -32,7 +33,7 @@ def edited_heads(model: LlamaForCausalLM, edit: Callable[[int, Tensor], Tensor])
             handle.remove()
 
 
-def last_logits(model: LlamaForCausalLM, ids: np.ndarray, length: np.ndarray) -> Tensor:
+def last_logits(model: PreTrainedModel, ids: np.ndarray, length: np.ndarray) -> Tensor:
     """Logits at each prompt's last token, [prompt, vocab]."""
     tokens = torch.as_tensor(ids)
     with torch.no_grad():
@@ -40,7 +41,7 @@ def last_logits(model: LlamaForCausalLM, ids: np.ndarray, length: np.ndarray) ->
     return logits[torch.arange(len(tokens)), torch.as_tensor(length) - 1]
 
 
-def head_outputs(model: LlamaForCausalLM, ids: np.ndarray) -> Tensor:
+def head_outputs(model: PreTrainedModel, ids: np.ndarray) -> Tensor:
     """Head outputs of the unedited model, [prompt, pos, layer, head, d_head]."""
     seen: list[Tensor] = []
 
@@ -54,7 +55,7 @@ def head_outputs(model: LlamaForCausalLM, ids: np.ndarray) -> Tensor:
 
 
 def literal_circuit(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     ids: np.ndarray,
     length: np.ndarray,
     positions: np.ndarray,
@@ -77,7 +78,7 @@ def literal_circuit(
 
 
 def literal_knockout(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     ids: np.ndarray,
     length: np.ndarray,
     positions: np.ndarray,

@@ -5,14 +5,14 @@ from contextlib import ExitStack
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from tests.helpers.literal_circuits import edited_heads
 from tests.helpers.random_models import exact_norms
 
 
 def literal_patched(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     ids: Tensor,
     last: Tensor,
     edits: Sequence[tuple[int, Tensor, Sequence[int], Tensor, Tensor]],

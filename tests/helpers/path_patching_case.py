@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import SearchBatch, patched_answers
+from entity_mech.engine.path_patching import patched_answers
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from tests.helpers.literal_path_patching import LiteralPathPatching
 from tests.helpers.random_models import decoder_from, random_llama, random_prompts
 

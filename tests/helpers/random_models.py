@@ -4,11 +4,14 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.models.llama import modeling_llama
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from entity_mech.models.decoder import Checkpoint, Decoder, DecoderShape, Rotary
+from entity_mech.models.assemble import assemble
+from entity_mech.models.decoder import Decoder
+from entity_mech.models.families.table import prepared
+from entity_mech.models.prepare import describe_loaded
 
 
 def random_llama(
@@ -52,44 +55,30 @@ def random_llama(
     return model.requires_grad_(False)
 
 
-def decoder_from(model: LlamaForCausalLM, dtype: torch.dtype = torch.float32) -> Decoder:
-    """The engine's view of a transformers model held in memory."""
-    config = model.config
-    shape = DecoderShape(
-        n_layers=config.num_hidden_layers,
-        n_heads=config.num_attention_heads,
-        n_kv_heads=config.num_key_value_heads,
-        d_head=model.model.layers[0].self_attn.head_dim,
-        d_model=config.hidden_size,
-        d_mlp=config.intermediate_size,
-        vocab=config.vocab_size,
-        norm_eps=config.rms_norm_eps,
-        max_position=config.max_position_embeddings,
-    )
-    rotary = model.model.rotary_emb
-    tensors = model.state_dict().__getitem__
-    return Decoder.from_tensors(
-        shape,
-        Checkpoint(tensors, config.tie_word_embeddings, config.attention_bias, config.mlp_bias),
-        Rotary(rotary.inv_freq.tolist(), rotary.attention_scaling),
-        dtype=dtype,
-    )
+def decoder_from(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> Decoder:
+    """The engine's view of a transformers model held in memory, of any family but those with experts."""
+    info = describe_loaded(model)
+    return assemble(prepared(info), model.state_dict().__getitem__, info["rotary"], dtype=dtype)
 
 
 @contextlib.contextmanager
 def exact_norms() -> Iterator[None]:
-    """transformers' RMS norm computes in float32 whatever it is given; float64 oracles need it in float64."""
+    """transformers' norms, softmax and routers compute in float32 whatever they are given; float64 oracles need
+    them in float64: while this lasts, a float64 tensor stays one."""
+    to, softmax = torch.Tensor.to, torch.nn.functional.softmax
 
-    def forward(self, hidden_states):
-        variance = hidden_states.pow(2).mean(-1, keepdim=True)
-        return self.weight * (hidden_states * torch.rsqrt(variance + self.variance_epsilon))
+    def stays(self, *args, **kwargs):
+        narrower = self.dtype == torch.float64 and args[:1] == (torch.float32,)
+        return self if narrower else to(self, *args, **kwargs)
 
-    original = modeling_llama.LlamaRMSNorm.forward
-    modeling_llama.LlamaRMSNorm.forward = forward
-    try:
+    def same_softmax(x, *args, **kwargs):
+        return softmax(x, *args, **({**kwargs, "dtype": None} if x.dtype == torch.float64 else kwargs))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", stays)
+        patch.setattr(torch.Tensor, "float", lambda self: self.to(torch.float32))
+        patch.setattr(torch.nn.functional, "softmax", same_softmax)
         yield
-    finally:
-        modeling_llama.LlamaRMSNorm.forward = original
 
 
 def random_prompts(

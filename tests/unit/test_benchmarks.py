@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import least_flops
 from benchmarks.patching import GROUPS, draw_circuit, mask_of, measure_circuits, measure_cmap, measure_dcm
-from benchmarks.path_patching import measure_searches
+from benchmarks.path_patching import measure_families, measure_searches
 from benchmarks.plots import plot_ratios, plot_scaling
 from benchmarks.refined import measure_refined
 from benchmarks.rows import verdict
@@ -61,6 +61,12 @@ def test_searches_agree_with_the_literal_way_and_the_total_adds_up(setting):
     assert table["least_tflop"].iloc[-1] == pytest.approx(table["least_tflop"].iloc[:-1].sum())
     over = table["time_over_limit"].iloc[:-1]
     assert over.min() <= table["time_over_limit"].iloc[-1] <= over.max(), "the total charges all its rows"
+
+
+def test_searches_on_other_families_agree_with_the_literal_way():
+    table = measure_families(TINY, n_literal=2, seconds=0.01)
+    assert table["family"].nunique() == 4
+    assert (table["gap"] < 5e-6).all()
 
 
 def test_other_stages_agree_with_the_literal_way(setting, tmp_path):

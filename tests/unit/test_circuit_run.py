@@ -8,7 +8,7 @@ from entity_mech.engine.backgrounds import prepare_ablated
 from entity_mech.engine.circuit_batches import Batching, circuit_correct, circuit_gives, gives_at
 from entity_mech.engine.circuit_plan import plan_circuits
 from entity_mech.engine.circuit_run import run_circuits
-from entity_mech.engine.ops import logits
+from entity_mech.engine.readout import logits
 from entity_mech.errors import UserError
 from tests.helpers.box_prompts import box_prompts
 from tests.helpers.literal_circuits import head_outputs, last_logits, literal_circuit

@@ -10,7 +10,7 @@ from entity_mech.stages.table import JOBS, STAGES
 
 ROOT = Path(__file__).parents[2]
 METHOD = (ROOT / "docs/method.md").read_text()
-FOLDERS = ("entity_mech", "workflow", "tests", "benchmarks", "config", "docs", "demo_models")
+FOLDERS = ("entity_mech", "workflow", "tests", "benchmarks", "config", "docs", "demo_models", "published")
 SUFFIXES = (".py", ".smk", ".md", ".rst", ".yaml", ".sh", ".html", ".css", ".j2")
 # Files that a text tells its reader to write.
 EXAMPLES = {"config/mine.yaml"}

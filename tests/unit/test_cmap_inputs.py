@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from entity_mech.engine.ops import logits
+from entity_mech.engine.readout import logits
 from entity_mech.errors import UserError
 from entity_mech.methods import cmap_inputs
 from entity_mech.methods.circuits import Circuit

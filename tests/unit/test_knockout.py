@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.ops import logits
 from entity_mech.engine.prefix import EditPlan
+from entity_mech.engine.readout import logits
 from entity_mech.errors import UserError
 from entity_mech.methods import knockout
 from entity_mech.methods.attention_patterns import (

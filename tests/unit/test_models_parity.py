@@ -80,15 +80,18 @@ def test_model_json(tmp_path):
         "d_mlp": 48,
         "vocab": 61,
     }
-    want |= {"tied": False, "attention_bias": False, "mlp_bias": False, "max_position": 128, "norm_eps": 1e-6}
-    want |= {"architecture": "LlamaForCausalLM", "activation": "silu", "name": "wide", "tokenizer": "wide"}
+    want |= {"tied": False, "max_position": 128, "norm_eps": 1e-6}
+    want |= {"architecture": "LlamaForCausalLM", "name": "wide", "tokenizer": "wide"}
     want |= {"stored_dtype": "bfloat16", "dtype": "float16", "adapters": []}
     assert {key: written[key] for key in want} == want
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert written["parameters"] == model.num_parameters()
     assert written["memory_bytes"]["bfloat16"] == 2 * model.num_parameters()
-    assert written["rotary"]["inv_freq"] == model.model.rotary_emb.inv_freq.tolist()
-    assert written["rotary"]["attention_scaling"] == model.model.rotary_emb.attention_scaling != 1
+    block = {"activation": "silu", "gated": True, "qkv_bias": False, "mlp_bias": False, "windows": [None] * 3}
+    assert {key: written["block"][key] for key in block} == block
+    rotary = written["rotary"]["full_attention"]
+    assert rotary["inv_freq"] == model.model.rotary_emb.inv_freq.tolist()
+    assert rotary["attention_scaling"] == model.model.rotary_emb.attention_scaling != 1
     assert written["files"] == [str(folder / "model.safetensors")]
     assert len(set(written["probe"]["ids"])) == 16
     assert len(written["probe"]["logits"]) == 16

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import OPTConfig, OPTForCausalLM
 
 from entity_mech.errors import UserError
 from entity_mech.models.checks import check, problems
+from entity_mech.models.families.table import description_of
 from entity_mech.models.folders import tokenizer_digest, weight_files
-from entity_mech.models.llama import LlamaSizes
 from entity_mech.models.loading import resolve_device
 from entity_mech.models.sources import (
     ModelSource,
@@ -51,16 +51,17 @@ def test_a_good_model_has_no_problems(good):
     assert weight_bytes(source("good", good)) == (good / "model.safetensors").stat().st_size
 
 
-def test_gpt2_is_refused_by_name(tmp_path):
-    config = GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=20, n_positions=16)
-    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
-    save_tokenizer(tmp_path / "gpt2")
-    found = problems(source("other", tmp_path / "gpt2"))
-    assert found == ["model other: its architecture is GPT2LMHeadModel; only LlamaForCausalLM is supported"]
+def test_another_architecture_is_refused_by_name(tmp_path):
+    config = OPTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=20, ffn_dim=16)
+    OPTForCausalLM(config).save_pretrained(tmp_path / "opt")
+    save_tokenizer(tmp_path / "opt")
+    (found,) = problems(source("other", tmp_path / "opt"))
+    assert found.startswith("model other: its architecture is OPTForCausalLM; supported: LlamaForCausalLM, Qwen2For")
+    assert found.endswith("(how to add one: docs/architecture.md)")
 
 
 SETTINGS = {
-    "hidden_act": ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu' is supported"),
+    "hidden_act": ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu' or 'swish' is supported"),
     "dynamic": (
         {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}},
         "rope_parameters: type 'dynamic'",
@@ -70,7 +71,11 @@ SETTINGS = {
     "tp": ({"pretraining_tp": 2}, "pretraining_tp is 2"),
     "quantized": ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config (gptq)"),
     "own_code": ({"auto_map": {"AutoModel": "code.Model"}}, "auto_map: the model brings its own code"),
-    "mistral": ({"architectures": ["MistralForCausalLM"]}, "its architecture is MistralForCausalLM"),
+    "falcon": ({"architectures": ["FalconForCausalLM"]}, "its architecture is FalconForCausalLM"),
+    "other_family": (
+        {"architectures": ["Qwen2ForCausalLM"]},
+        "weights are missing: model.layers.0.self_attn.q",
+    ),
     "headless": ({"architectures": ["LlamaModel"]}, "its architecture is LlamaModel"),
     "no_size": ({"hidden_size": ...}, "config.json: no whole number under hidden_size"),
     "ratio": ({"num_key_value_heads": 3}, "num_attention_heads 4 is no multiple of num_key_value_heads 3"),
@@ -241,13 +246,14 @@ def test_tokenizers_are_compared_by_what_they_encode(good, tmp_path):
 def test_sizes_and_memory_of_llama_7b():
     """Known numbers: 6,738,415,616 parameters."""
     config = {
+        "model_type": "llama",
         "hidden_size": 4096,
         "intermediate_size": 11008,
         "num_attention_heads": 32,
         "num_hidden_layers": 32,
         "vocab_size": 32000,
     }
-    sizes = LlamaSizes.from_config(config)
+    sizes = description_of(config)
     assert sizes.parameters() == 6_738_415_616
     assert sizes.memory() == {"float32": 4 * 6_738_415_616, "bfloat16": 2 * 6_738_415_616}
 

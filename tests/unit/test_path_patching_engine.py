@@ -7,8 +7,9 @@ import torch
 from transformers import LlamaForCausalLM
 
 from entity_mech.engine.clean import run_clean
-from entity_mech.engine.path_patching import SearchBatch, patched_answers
+from entity_mech.engine.path_patching import patched_answers
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.task.datasets import build_split
 from entity_mech.task.encoding import load_tokenizer
 from entity_mech.task.task import Task

@@ -8,6 +8,7 @@ from entity_mech.engine.clean import run_clean
 from entity_mech.engine.direct_paths import direct_paths
 from entity_mech.engine.first_order import clean_inputs, first_order_effects, receiver_gradients
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.methods.path_patching import search_effects
 from entity_mech.methods.refined_search import RefinedEffects, RefinedOptions, _contenders, refined_effects
 from entity_mech.methods.scored_prompts import ScoredPrompts
@@ -23,9 +24,10 @@ def test_first_order_is_the_limit_of_small_patches():
     rows, small = torch.arange(N), 1e-5
     z = torch.stack([layer[rows, case.pos] for layer in clean.z], 1)
     case.corrupted = z + small * (case.corrupted - z)
-    _, values = direct_paths(case.decoder, clean, case.pos, case.corrupted, receivers)
-    gradients = receiver_gradients(case.decoder, clean, case.length, case.answer, case.pos, receivers)
-    base = clean_inputs(case.decoder, clean, case.pos, receivers)
+    batch = SearchBatch(clean, case.length, case.answer, case.pos)
+    _, values = direct_paths(case.decoder, batch, case.corrupted, receivers)
+    gradients = receiver_gradients(case.decoder, batch, receivers)
+    base = clean_inputs(case.decoder, batch, receivers)
     first, moved = first_order_effects(values, base, gradients, 16)
     p, p_clean = case.fast(heads), case.fast([])
     exact = (p - p_clean) / p_clean

@@ -145,6 +145,42 @@ def test_published_values_and_differences() -> None:
     assert findings_table(found_in(TWO, run_tables(TWO)))["published"].isna().all()
 
 
+@pytest.mark.parametrize("task", [{"boxes": 5}, {"template": "{label} has the {object}"}, {"capitalize": False}])
+def test_other_prompts_than_the_papers_have_no_published_values_and_the_page_says_so(task) -> None:
+    study = make_study(names=PAPER.models, task=task)
+    findings = found_in(study, run_tables(study))
+    assert findings_table(findings)["published"].isna().all()
+    said = "Published values of llama-7b, vicuna-7b, goat-7b, float-7b are of the paper's prompts"
+    page = findings_markdown(study, findings, "paper", LIMITS)
+    assert said in page
+    assert "published:" not in page
+    assert said not in findings_markdown(PAPER, found_in(PAPER, run_tables(PAPER)), "paper", LIMITS)
+    named_otherwise = make_study(2, task=task)
+    assert said[:20] not in findings_markdown(
+        named_otherwise, found_in(named_otherwise, run_tables(named_otherwise)), "tiny", LIMITS
+    )
+
+
+def test_what_was_given_is_said_first_of_a_models_circuit() -> None:
+    given = run_tables(TWO)
+    scores = {"model": "chat", "file": "s.csv", "digest": "d1", "search": ["value_fetcher", "structure_reader"]}
+    given["given_scores"] = pd.DataFrame({**scores, "offset": [0.0, 0.0172]})
+    given["given_circuits"] = pd.DataFrame({"model": ["base"], "file": ["c.json"], "digest": ["d2"], "heads": [9]})
+    findings = found_in(TWO, given)
+    base, chat = (about(findings, "same_circuit", model, "given").sentence for model in ("base", "chat"))
+    assert base.startswith("The circuit of base was given (`c.json`, digest d2), not searched for or pruned")
+    assert "Left out for it: score maps" in base
+    assert chat.startswith("The path-patching scores of chat (control) were given (`s.csv`, digest d1).")
+    assert "structure reader +0.0172: it was taken off" in chat
+    assert "value fetcher" not in chat
+    assert "Left out for it: stability" in chat
+    given["given_circuits"] = given["given_circuits"].assign(model="chat")
+    both = about(found_in(TWO, given), "same_circuit", "chat", "given").sentence
+    assert "Left out for it: the significance of each head, and stability" in both
+    own = [one.about for one in found_in(TWO, given) if (one.question, one.model) == ("same_circuit", "chat")]
+    assert own[0] == "given"
+
+
 def test_published_tables_are_shares() -> None:
     for name in ("behaviour", "dcm", "cmap", "cmap_inputs", "knockout", "patched_heads", "probes"):
         assert published(PAPER, name)["accuracy"].between(0, 1).all()

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from entity_mech.engine.path_patching import SearchBatch, patched_answers
+from entity_mech.engine.path_patching import patched_answers
 from entity_mech.engine.receivers import Receivers
+from entity_mech.engine.search_batch import SearchBatch
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.head_scores import Effects, join_effects, joined_table, shard_layers, write_effects

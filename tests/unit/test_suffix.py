@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from entity_mech.engine.ops import logits
+from entity_mech.engine.block import turned
 from entity_mech.engine.prefix import EditPlan, PrefixBank
+from entity_mech.engine.readout import logits
 from entity_mech.engine.suffix import LAST, Edit, run_suffix
 from entity_mech.errors import UserError
 from tests.helpers.box_prompts import box_prompts
@@ -153,10 +154,7 @@ def test_query_edits_equal_hooks_on_the_projection():
     handle = setting.model.model.layers[layer].self_attn.q_proj.register_forward_hook(hook)
     slow = literal_patched(setting.model, setting.ids, setting.last, [])
     handle.remove()
-    from entity_mech.engine.ops import rotate
-
-    cos, sin = setting.decoder.rotary_cos[position], setting.decoder.rotary_sin[position]
-    edit = Edit(layer, 0, (head,), rotate(raw, cos, sin)[:, None], kind="q")
+    edit = Edit(layer, 0, (head,), turned(setting.decoder, layer, raw[:, None], position), kind="q")
     start = setting.start(("query_label",), [(1, 0, (0,))])
     fast = logits(setting.decoder, run_suffix(setting.decoder, start, [edit])[0])
     clean = literal_patched(setting.model, setting.ids, setting.last, [])

@@ -61,7 +61,7 @@ def test_a_first_runs_circuit_gives_the_first_runs_numbers(again: StudyCopy, fin
 
 def test_each_model_has_what_was_given_or_found(again: StudyCopy):
     assert models_in(again, "path_patching") == models_in(again, "circuit_size") == ["lora", "chat"]
-    assert models_in(again, "significance") == ["lora", "chat"]
+    assert models_in(again, "significance") == models_in(again, "pruning") == ["lora", "chat"]
     assert models_in(again, "stability") == ["chat"]
     assert models_in(again, "given_scores") == ["lora"]
     assert models_in(again, "given_circuits") == ["base"]
@@ -82,8 +82,9 @@ def test_pruning_has_each_models_threshold(again: StudyCopy):
     thresholds = {model: json.loads(result(again, f"circuits/{model}.json").read_text())["threshold"] for model in
                   ("base", "lora", "chat")}  # fmt: skip
     assert thresholds == {"base": 0.01, "lora": 0.01, "chat": 0.05}
-    judged = table(again, "significance").query("model == 'chat'").dropna(subset=["score"])
-    assert (judged["kept"] == (judged["score"] >= 0.05 - 1e-7)).all()
+    assert table(again, "pruning").set_index("model")["threshold"].to_dict() == {"lora": 0.01, "chat": 0.05}
+    judged = table(again, "significance").query("model == 'chat' and kept and not put_back")
+    assert not (judged["score"] < 0.05 - 1e-7).any()
 
 
 def test_the_pages_say_what_was_given_and_what_is_missing(again: StudyCopy):
