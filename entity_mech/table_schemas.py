@@ -61,11 +61,15 @@ SCHEMAS = {
         whole="layer_1 head_1 layer_2 head_2",
         number="accuracy_without_both",
     ),
-    "pruning": Schema("model"),
+    "pruning": Schema(
+        "model",
+        whole="candidates minimal put_back kept n least_prompts",
+        number="accuracy_before threshold restore_below",
+    ),
     "given_scores": Schema("search", "file digest", number="offset"),
     "given_circuits": Schema("file", "digest", "heads"),
-    "significance": Schema("group layer head", whole="layer head", flag="kept undefined"),
-    "circuits": Schema("search layer head", "letter token", whole="layer head", flag="kept"),
+    "significance": Schema("group layer head", whole="layer head", flag="kept undefined put_back"),
+    "circuits": Schema("search layer head", "letter token", whole="layer head", flag="kept put_back"),
     "stability": Schema(
         "search layer head",
         "letter",
