@@ -108,7 +108,7 @@ SCHEMAS = {
     ),
     "probes": _PATCHED,
     "probe_masks": _MASKS,
-    "cmap": Schema("donor target circuit part kind draw", whole="n_heads n", number="accuracy low high"),
+    "cmap": Schema("donor target circuit part way kind draw", whole="n_heads n", number="accuracy low high"),
     "cmap_inputs": Schema("donor target circuit part input kind draw", whole="n_heads n", number="accuracy low high"),
     "knockout": Schema("source target layer", whole="layer n", number="accuracy low high"),
     "attention": Schema("circuit group layer head kind to", whole="layer head rank n", number="attention low high"),
@@ -198,7 +198,7 @@ def _missing_rows(schema: Schema, table: DataFrame) -> str:
 
 
 def _words(row: Series, key: list[str]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in key)
+    return ", ".join(f"{name} {row[name]!s}" for name in key)
 
 
 def _whole(column: Series) -> Series:
