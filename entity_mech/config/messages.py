@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from reprlib import Repr
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from entity_mech.config.keys import SAID
+
 ROOT = "(the config)"
+# What a value of any size is cut to before it is written.
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 _SHAPES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -59,7 +65,10 @@ def not_among(path: Iterable[str | int], value: object, what: str, allowed: Sequ
 
 def shown(value: object) -> str:
     """The value as it is written in a message, at most 80 characters."""
-    text = repr(value)
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # Python writes no number of so many digits
+        text = "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -92,6 +101,12 @@ def _sentence(found: Any, model: type[BaseModel]) -> str:
     if kind in _LIMITS:
         text, limit = _LIMITS[kind]
         return f"{dotted(path)}: {shown(value)} should be {text.format(context[limit])}."
+    if kind == SAID:
+        return f"{dotted(path)}: {shown(value)} {context['text']}."
+    if kind == "string_too_long":
+        return f"{dotted(path)}: {shown(value)} has {len(value)} characters; at most {context['max_length']} are allowed."
+    if kind == "too_long":
+        return f"{dotted(path)}: should have at most {context['max_length']} entries, and has {len(value)}."
     if kind in ("too_short", "string_too_short"):
         return f"{dotted(path)}: should not be empty."
     if kind in _SHAPES:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from entity_mech.engine.ops import add_mlp_, causal_attention, logits, rotate, split_qkv
 from entity_mech.engine.packed import linear
+from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder
 
 EVERYTHING = frozenset({"pre", "mid", "attn_out", "z", "q", "k", "v"})
@@ -54,12 +55,12 @@ def run_clean(
     """Run whole prompts, right-padded (the causal mask keeps padding out of real tokens).
 
     With `last_layer` the run stops once that layer's head outputs are known; `final` is then None.
-    Raises ValueError when a prompt is longer than the model's positions.
+    Raises UserError when a prompt is longer than the model's positions.
     """
     s = decoder.shape
     n_pos = ids.shape[1]
     if n_pos > s.max_position:
-        raise ValueError(f"{decoder.name}: a prompt has {n_pos} tokens, the model holds {s.max_position}")
+        raise UserError(f"model {decoder.name}: a prompt has {n_pos} tokens, and it has {s.max_position} positions")
     run = CleanRun(ids)
     cos, sin = decoder.rotary_cos[:n_pos, None], decoder.rotary_sin[:n_pos, None]
     x = decoder.embedding[ids]

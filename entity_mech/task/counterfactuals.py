@@ -181,14 +181,11 @@ def unused(source: SceneSource, scenes: Scenes, count: int, what: str) -> Scenes
 
     Raises UserError that says `what` they are for when there are not enough.
     """
+    objects, labels = len(source.words.objects), len(source.words.labels)
+    if problem := lacking_beside(count, source.boxes, objects, labels):
+        raise UserError(f"{what}: {problem}")
     found = []
-    for kind, have, size in (
-        ("objects", scenes.objects, len(source.words.objects)),
-        ("labels", scenes.labels, len(source.words.labels)),
-    ):
-        if size < source.boxes + count:
-            needed = f"{source.boxes} boxes need {source.boxes + count} {kind}"
-            raise UserError(f"{what}: {needed}, and there are {size}")
+    for have, size in ((scenes.objects, objects), (scenes.labels, labels)):
         order = source.rng.random((len(scenes), size))
         np.put_along_axis(order, have, 2.0, 1)
         found.append(np.argsort(order, axis=1)[:, :count])
@@ -223,16 +220,28 @@ def _place_of_label(base: Queries, source: Queries) -> np.ndarray:
     return np.where(has.any(1), has.argmax(1), -1)
 
 
-def _check_possible(source: SceneSource, kind: str) -> None:
-    objects, labels = len(source.words.objects), len(source.words.labels)
-    problem = {
-        "object": objects == source.boxes and "an object that is not in the base scene",
-        "label": source.boxes < 3 and "three boxes: the target's, the base's and the source's index all differ",
-        "position": labels == source.boxes and "a label that is not in the base scene",
-        "next_segment": (source.boxes < 3 and "three boxes")
-        or (labels == source.boxes and "a label that is not in the base scene"),
+def lacking(kind: str, boxes: int, objects: int, labels: int) -> str:
+    """What so many boxes, objects and labels lack for pairs of a kind; empty when nothing is.
+
+    kind: a desideratum, or `next_segment`.
+    """
+    needs = {
+        "object": objects <= boxes and "an object that is not in the base scene",
+        "label": boxes < 3 and "three boxes: the target's, the base's and the source's index all differ",
+        "position": labels <= boxes and "a label that is not in the base scene",
+        "next_segment": (boxes < 3 and "three boxes") or (labels <= boxes and "a label that is not in the base scene"),
     }[kind]
-    if problem:
-        raise UserError(
-            f"{kind}: needs {problem}; there are {source.boxes} boxes, {objects} objects and {labels} labels"
-        )
+    return f"needs {needs}; there are {boxes} boxes, {objects} objects and {labels} labels" if needs else ""
+
+
+def lacking_beside(count: int, boxes: int, objects: int, labels: int) -> str:
+    """What they lack for so many objects and labels beside those of a scene; empty when nothing is."""
+    for kind, size in (("objects", objects), ("labels", labels)):
+        if size < boxes + count:
+            return f"{boxes} boxes need {boxes + count} {kind}, and there are {size}"
+    return ""
+
+
+def _check_possible(source: SceneSource, kind: str) -> None:
+    if problem := lacking(kind, source.boxes, len(source.words.objects), len(source.words.labels)):
+        raise UserError(f"{kind}: {problem}")

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from entity_mech.config import generate
-from entity_mech.config.load import as_yaml, load_config, run_name
+from entity_mech.config.files import as_yaml, run_name
+from entity_mech.config.load import load_config
 from entity_mech.config.schema import Config
 from entity_mech.errors import UserError
 
@@ -195,7 +196,7 @@ def test_folders_and_word_lists_are_looked_at(tmp_path, monkeypatch):
     with pytest.raises(UserError) as refused:
         load_config(raw)
     message = str(refused.value)
-    assert "models[0].path: there is no folder 'mine/lama'. Did you mean 'mine/llama'?" in message
+    assert "models[0].path: 'mine/lama' is no folder. Did you mean 'mine/llama'?" in message
     assert "models[1] (b)" in message
     assert "config.json" in message
     assert "task.objects: there is no file 'wrds.txt'" in message

@@ -25,6 +25,7 @@ rule make_fresh_pairs:
     params:
         options=lambda wildcards: {
             "sizes": FRESH[wildcards.fresh],
+            "desiderata": CONFIG.dcm.desiderata if wildcards.fresh == "patching" else [],
             "task": SENTENCES | (PROBE_TEXTS if wildcards.fresh == "probes" else {}),
             "seed": CONFIG.seed,
         },

@@ -13,6 +13,6 @@ with job(snakemake):
     tables = {
         name: read_table(path) for name, path in zip(snakemake.params.names, snakemake.input.tables, strict=True)
     }
-    study = Study.from_dict(snakemake.params.study)
+    study = Study.from_param(snakemake.params.study)
     write_index(run, study, snakemake.params.config, tables, skip=[snakemake.rule])
     write_runs(run.parent)
