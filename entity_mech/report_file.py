@@ -22,4 +22,3 @@ def report_file(asked: argparse.Namespace) -> str | None:
     if any(getattr(asked, option, None) for option in _NOT_A_RUN):
         return None
     return f"results/{run_of(asked)}/report.html"
-

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from entity_mech.config.messages import nearest, shown
+from entity_mech.config.messages import nearest
 from entity_mech.config.schema import Config
-from entity_mech.errors import UserError
+from entity_mech.errors import UserError, shown
 from entity_mech.task.counterfactuals import lacking
 from entity_mech.task.probes import probe_lacking
 from entity_mech.task.scenes import scene_counts
@@ -97,6 +97,6 @@ def _scenes(config: Config, words: Words) -> Iterator[str]:
     for key, (share, scenes) in wanted.items():
         if scenes > counts[share]:
             yield (
-                f"{key}: needs {scenes} different scenes; {len(words.objects)} objects and {len(words.labels)} labels "
-                f"in {boxes} boxes make {counts[share]} for it. Use more words, or ask for fewer."
+                f"{key}: needs {scenes} different scenes; {len(words.objects)} objects and {len(words.labels)} "
+                f"labels in {boxes} boxes make {counts[share]} for it. Use more words, or ask for fewer."
             )

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from entity_mech.config.messages import nearest, not_among, shown
+from entity_mech.config.messages import nearest, not_among
 from entity_mech.config.schema import Config
-from entity_mech.errors import UserError
+from entity_mech.errors import UserError, shown
 
 MOST_BYTES = 300_000  # of a config file; a second to read
 _MOST_VALUES, _DEEPEST = 100_000, 30

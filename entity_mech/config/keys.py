@@ -112,9 +112,9 @@ MOST_BYTES = 255  # of a name of a file
 # Keys that hold a word or something else. The tags let an error be about the one that was meant.
 KIND = Discriminator(_kind)
 # Text that looks like a number is one: YAML reads 1e-3, without a dot, as text.
-Real = Annotated[
-    float, Field(strict=False, allow_inf_nan=False), BeforeValidator(partial(_refuse, _number_problem))
-]
+_NUMBER = BeforeValidator(partial(_refuse, _number_problem))
+Real = Annotated[float, Field(strict=False, allow_inf_nan=False), _NUMBER]
+Gigabytes = Annotated[float, Field(strict=False, allow_inf_nan=False, gt=0, le=10_000), _NUMBER]
 Text = Annotated[str, Field(max_length=500), AfterValidator(partial(_refuse, _text_problem))]
 Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(partial(_refuse, _label_problem))]
 FilePath = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(partial(_refuse, path_problem))]

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from entity_mech.config.feasible import check_word_file, check_words
 from entity_mech.config.looks import check_looks
-from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences, shown
+from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences
 from entity_mech.config.schema import Config
 from entity_mech.config.sections import Search
-from entity_mech.errors import UserError
+from entity_mech.errors import UserError, shown
 from entity_mech.models.checks import problems, sizes_of
 from entity_mech.models.sources import chain
 from entity_mech.stages.table import OPTIONAL

@@ -5,9 +5,10 @@ The libraries that know them are imported only for names that are not the defaul
 
 from __future__ import annotations
 
-from entity_mech.config.messages import nearest, shown
+from entity_mech.config.messages import nearest
 from entity_mech.config.pages import Figures
 from entity_mech.config.schema import Config
+from entity_mech.errors import shown
 
 _DEFAULT = Figures()
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from reprlib import Repr
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from entity_mech.config.keys import SAID
+from entity_mech.errors import shown
 
 ROOT = "(the config)"
-# What a value of any size is cut to before it is written.
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 _SHAPES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -63,15 +60,6 @@ def not_among(path: Iterable[str | int], value: object, what: str, allowed: Sequ
     return f"{dotted(path)}: {shown(value)} is not {choice}.{nearest(value, allowed)}"
 
 
-def shown(value: object) -> str:
-    """The value as it is written in a message, at most 80 characters."""
-    try:
-        text = _SHORT.repr(value)
-    except ValueError:  # Python writes no number of so many digits
-        text = "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One sentence for each thing that pydantic found."""
     return [_sentence(found, model) for found in error.errors(include_url=False)]
@@ -104,7 +92,8 @@ def _sentence(found: Any, model: type[BaseModel]) -> str:
     if kind == SAID:
         return f"{dotted(path)}: {shown(value)} {context['text']}."
     if kind == "string_too_long":
-        return f"{dotted(path)}: {shown(value)} has {len(value)} characters; at most {context['max_length']} are allowed."
+        most = context["max_length"]
+        return f"{dotted(path)}: {shown(value)} has {len(value)} characters; at most {most} are allowed."
     if kind == "too_long":
         return f"{dotted(path)}: should have at most {context['max_length']} entries, and has {len(value)}."
     if kind in ("too_short", "string_too_short"):

@@ -74,7 +74,7 @@ class Config(Section):
     """A run."""
 
     run: str = key("tiny", "Name of the run; its results go to results/{run}.", pattern=NAME, max_length=NAME_LENGTH)
-    seed: int = key(0, "Seed from which all random choices are derived.", ge=0, le=2**63 - 1)
+    seed: int = key(0, "Seed from which all random choices are derived.", ge=0, le=10**12)
     base: str = key("base", "The base model, with which fine-tuned models are compared.")
     models: list[Model] = key(
         tiny_models,

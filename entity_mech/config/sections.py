@@ -20,6 +20,7 @@ from entity_mech.config.keys import (
     Batch,
     BatchSize,
     FilePath,
+    Gigabytes,
     Heads,
     Keep,
     Label,
@@ -68,12 +69,10 @@ class Model(Section):
         False,
         "Set for a hub id that is a PEFT adapter over its `base`; local folders are recognised by their files.",
     )
-    size_gb: Real | None = key(
+    size_gb: Gigabytes | None = key(
         None,
         "Size of a hub id's weights, used to request memory on a cluster. Local folders are measured.",
         unit="GB",
-        gt=0,
-        le=10_000,
     )
     trust_remote_code: bool = key(False, "Whether a model's own Python code may run when it is prepared.")
 
@@ -279,9 +278,7 @@ class Faithfulness(Section):
 class Pairs(Section):
     """Pairs of prompts for each desideratum."""
 
-    train: int = key(
-        1000, "Pairs on which masks are trained.", unit="pairs", cost="time of train_dcm", ge=1, le=MOST
-    )
+    train: int = key(1000, "Pairs on which masks are trained.", unit="pairs", cost="time of train_dcm", ge=1, le=MOST)
     validation: int = key(
         300, "Pairs on which the best mask is chosen.", unit="pairs", cost="most of train_dcm's time", ge=1, le=MOST
     )
@@ -301,9 +298,7 @@ class Dcm(Section):
     )
     epochs: int = key(2, "Passes over the training pairs.", unit="epochs", cost="time of train_dcm", ge=1, le=1000)
     batch_size: Batch = key(32, "Pairs in a training step.", unit="pairs")
-    validate_every: int = key(
-        4, "Steps between validations.", unit="steps", cost="time of train_dcm", ge=1, le=MOST
-    )
+    validate_every: int = key(4, "Steps between validations.", unit="steps", cost="time of train_dcm", ge=1, le=MOST)
     ties: Literal["fewer", "more"] = key(
         "fewer",
         "Which of two equally accurate masks is kept: the one with fewer heads, or with more (as published).",
@@ -343,9 +338,7 @@ class Patching(Section):
     """Heads that masks chose, patched on fresh pairs: every circuit's heads in every model."""
 
     pairs: int = key(100, "Pairs in a resample.", unit="pairs", cost="time of patch_dcm_heads", ge=1, le=MOST)
-    resamples: int = key(
-        5, "Resamples of pairs.", unit="resamples", cost="time of patch_dcm_heads", ge=1, le=1000
-    )
+    resamples: int = key(5, "Resamples of pairs.", unit="resamples", cost="time of patch_dcm_heads", ge=1, le=1000)
 
 
 class ProbePairs(Section):

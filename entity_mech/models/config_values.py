@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from reprlib import Repr
 from typing import Any
 
-_SHORT = Repr()
+from entity_mech.errors import shown
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,15 @@ MODEL_KEYS: dict[str, Kind] = {
     **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers"), _count(1, 10_000)),
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head"), _count(1, 10_000)),
     **dict.fromkeys(("head_dim", "num_local_experts", "num_experts", "num_experts_per_tok"), _count(1, 100_000)),
-    **dict.fromkeys(("hidden_size", "n_embd", "intermediate_size", "n_inner", "moe_intermediate_size"), _count(1, 10**7)),
-    **dict.fromkeys(("vocab_size", "max_position_embeddings", "n_positions", "n_ctx", "sliding_window"), _count(1, 10**7)),
-    **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "rope_theta"), _number(0)),
-    **dict.fromkeys(("rope_local_base_freq", "rotary_emb_base", "query_pre_attn_scalar"), _number(0)),
-    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), _number(0)),
+    **dict.fromkeys(
+        ("hidden_size", "n_embd", "intermediate_size", "n_inner", "moe_intermediate_size"), _count(1, 10**7)
+    ),
+    **dict.fromkeys(
+        ("vocab_size", "max_position_embeddings", "n_positions", "n_ctx", "sliding_window"), _count(1, 10**7)
+    ),
+    **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "rope_theta"), _number(0.0)),
+    **dict.fromkeys(("rope_local_base_freq", "rotary_emb_base", "query_pre_attn_scalar"), _number(0.0)),
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), _number(0.0)),
     **dict.fromkeys(("partial_rotary_factor", "rotary_pct", "initializer_range"), _number(-math.inf)),
     **dict.fromkeys(("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window"), _FLAG),
     **dict.fromkeys(("use_parallel_residual", "scale_attn_weights", "norm_topk_prob"), _FLAG),
@@ -86,25 +89,18 @@ def _problems(config: Mapping[str, Any], keys: Mapping[str, Kind]) -> Iterator[s
     for key, kind in keys.items():
         value = config.get(key)
         if value is not None and not kind.holds(value):
-            yield f"{key} is {_shown(value)}; it should be {kind.words}"
+            yield f"{key} is {shown(value)}; it should be {kind.words}"
         elif key in _ROTARY and value:
             yield from _rotary_problems(key, value)
 
 
 def _rotary_problems(where: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong inside the options of a rotary embedding: one kind, its numbers; or some for each kind of layer."""
+    """What is wrong inside the options of a rotary embedding, which may be one set or one for each kind of layer."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _rotary_problems(f"{where}.{key}", value)
         elif key in ("rope_type", "type"):
             if not isinstance(value, str):
-                yield f"{where}.{key} is {_shown(value)}; it should be text"
+                yield f"{where}.{key} is {shown(value)}; it should be text"
         elif not (value is None or isinstance(value, bool) or _is_number(value) or isinstance(value, list)):
-            yield f"{where}.{key} is {_shown(value)}; it should be a number"
-
-
-def _shown(value: Any) -> str:
-    try:
-        return _SHORT.repr(value)
-    except ValueError:  # Python writes no number of so many digits
-        return "a number of thousands of digits"
+            yield f"{where}.{key} is {shown(value)}; it should be a number"

@@ -71,7 +71,9 @@ def local_path(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UserError(f"begins with {path.split('/')[0]!r}, and this system does not know that home folder") from None
+        raise UserError(
+            f"begins with {path.split('/')[0]!r}, and this system does not know that home folder"
+        ) from None
 
 
 def build_sources(models: Sequence[Mapping[str, Any]]) -> dict[str, ModelSource]:

@@ -229,7 +229,8 @@ def lacking(kind: str, boxes: int, objects: int, labels: int) -> str:
         "object": objects <= boxes and "an object that is not in the base scene",
         "label": boxes < 3 and "three boxes: the target's, the base's and the source's index all differ",
         "position": labels <= boxes and "a label that is not in the base scene",
-        "next_segment": (boxes < 3 and "three boxes") or (labels <= boxes and "a label that is not in the base scene"),
+        "next_segment": (boxes < 3 and "three boxes")
+        or (labels <= boxes and "a label that is not in the base scene"),
     }[kind]
     return f"needs {needs}; there are {boxes} boxes, {objects} objects and {labels} labels" if needs else ""
 

@@ -48,17 +48,14 @@ def _check_given(objects: Sequence[str], labels: Sequence[str]) -> None:
         raise UserError("objects and labels: " + "; ".join(problems[:_NAMED]) + more)
 
 
-def _unusable(
-    name: str, tokenizer: Any, objects: Sequence[str], labels: Sequence[str], task: Task
-) -> dict[str, str]:
+def _unusable(name: str, tokenizer: Any, objects: Sequence[str], labels: Sequence[str], task: Task) -> dict[str, str]:
     """Word -> reason, for the words that this tokenizer cannot use."""
     reasons: dict[str, str] = {}
     taken: dict[int, str] = {}
     for role, words, other in (("object", objects, labels[0]), ("label", labels, objects[0])):
         chunks = [words[start : start + _CHUNK] for start in range(0, len(words), _CHUNK)]
-        if len(chunks) > 1:
-            chunks = track(chunks, label=f"words tried in {name}'s tokenizer, in thousands")
-        tried = (pair for chunk in chunks for pair in _try_words(tokenizer, chunk, role, other, task))
+        told = track(chunks, label=f"thousands of words in {name}'s tokenizer") if len(chunks) > 1 else chunks
+        tried = (pair for chunk in told for pair in _try_words(tokenizer, chunk, role, other, task))
         for word, (token, reason) in zip(words, tried, strict=True):
             if reason is None and token in taken:
                 reason = f"same token as {taken[token]!r}"

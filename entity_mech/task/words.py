@@ -103,8 +103,8 @@ def _csv_rows(path: Path, text: str) -> list[tuple[int, str]]:
         raise UserError(f"the list of words {path}, line {reader.line_num}: this is not CSV: {error}") from None
     if rows and rows[0][1].lower() not in HEADERS:
         raise UserError(
-            f"the list of words {path}, line {rows[0][0]}: {rows[0][1][:40]!r} is no header. The first column of a CSV "
-            f"file needs one, which is no word of the list: {', '.join(HEADERS)}"
+            f"the list of words {path}, line {rows[0][0]}: {rows[0][1][:40]!r} is no header. The first column of a "
+            f"CSV file needs one, which is no word of the list: {', '.join(HEADERS)}"
         )
     return rows[1:]
 
