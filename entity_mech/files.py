@@ -80,7 +80,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} should hold a JSON object")
-    if value.pop(DIGEST, None) not in (None, _digest(value)):
+    digest = value.pop(DIGEST, None)
+    if digest is not None and digest != _digest(value):
         raise UserError(f"{path} was changed or damaged after it was written. {AGAIN}")
     return value
 

@@ -16,7 +16,7 @@ from entity_mech.config.schema import Config
 from entity_mech.config.sections import Search
 from entity_mech.errors import UserError, shown
 from entity_mech.models.checks import problems, sizes_of
-from entity_mech.models.sources import chain
+from entity_mech.models.sources import chain, local_path
 from entity_mech.stages.table import OPTIONAL
 from entity_mech.task.pair_kinds import ProbeTexts
 from entity_mech.task.roles import BOS, LAST
@@ -256,7 +256,7 @@ def _check_model_files(config: Config) -> list[str]:
     found, sources = [], config.sources()
     for index, model in enumerate(config.models):
         source, parent = sources[model.name], Path(model.path).parent
-        if source.on_hub and parent != Path() and parent.is_dir():
+        if not local_path(model.path).is_dir() and parent != Path() and parent.is_dir():
             folders = [str(path) for path in sorted(parent.iterdir()) if path.is_dir()]
             near = nearest(model.path, folders)
             what = "is a file, not a model's folder" if Path(model.path).is_file() else "is no folder"

@@ -118,8 +118,7 @@ def command(*words: str) -> Entrance:
                 with contextlib.redirect_stderr(said):
                     checked(asked, SNAKEFILE)
             except SystemExit as end:
-                assert end.code == 1
-                raise UserError(said.getvalue()) from None
+                raise UserError(f"{said.getvalue()} (exit status {end.code})") from None
 
         return look
 
