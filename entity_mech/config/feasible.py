@@ -76,7 +76,10 @@ def _pairs(config: Config, objects: int, labels: int) -> Iterator[str]:
             yield f"dcm.desiderata: {kind!r} {problem}."
     if "probes" in config.leave_out:
         return
-    task = config.the_task()
+    try:
+        task = config.the_task()
+    except UserError:
+        return  # `load.py` says what is wrong with the sentences
     for probe in task.probes:
         if problem := probe_lacking(probe, task, objects, labels):
             yield f"probes: for {probe!r} {problem}. Or put `probes` into leave_out."

@@ -108,6 +108,7 @@ def _number_problem(value: Any) -> str:
 
 
 SAID = "said"  # the type of an error whose message is a part of ours
+NAME_LENGTH = 64  # a file's name may hold two of them and more
 MOST_BYTES = 255  # of a name of a file
 # Keys that hold a word or something else. The tags let an error be about the one that was meant.
 KIND = Discriminator(_kind)

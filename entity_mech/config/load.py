@@ -122,10 +122,12 @@ def _check_task(config: Config) -> list[str]:
 
 def _check_tokens(config: Config) -> list[str]:
     """Every search has a token of the task, at which its receivers can see it."""
-    if _check_wording(config):
-        return []
-    task, found = config.the_task(), []
-    for index, search in enumerate(config.searches):
+    return [] if _check_wording(config) else _token_problems(config.searches, config.the_task())
+
+
+def _token_problems(searches: Sequence[Search], task: Task) -> list[str]:
+    found = []
+    for index, search in enumerate(searches):
         path = ("searches", index, "token")
         if search.token == BOS:
             found.append(
@@ -140,7 +142,21 @@ def _check_tokens(config: Config) -> list[str]:
                 f"`{LAST}`, not {search.token!r}."
             )
         else:
-            found += _check_order(index, search, config.searches[:index], task)
+            found += _check_order(index, search, searches[:index], task)
+    return found
+
+
+def _check_wordings(config: Config) -> list[str]:
+    """Other wordings have names of their own, can be used, and have the chain's tokens in its order."""
+    names = [one.name for one in config.stability.wordings]
+    found = [f"stability.wordings: two wordings are named {name!r}." for name in _repeated(names)]
+    for index, values in enumerate(config.wordings().values()):
+        path = f"stability.wordings[{index}]"
+        wrong = wording_problems(*(values[name] for name in ("template", "query", "separator", "end")))
+        found += [f"{path}.{name}: {shown(value)} {text}." for name, value, text in wrong]
+        if not wrong:
+            problems_there = _token_problems(config.searches, Task.of(values))
+            found += [f"{path}: in these words the chain cannot be searched. {text}" for text in problems_there]
     return found
 
 
@@ -287,6 +303,7 @@ _CHECKS: list[_Check] = [
     (frozenset({"task"}), _check_task),
     (frozenset({"searches", "task"}), _check_tokens),
     (frozenset({"searches", "models", "dcm"}), _check_searches),
+    (frozenset({"searches", "task", "stability"}), _check_wordings),
     (frozenset({"searches", "probes", "leave_out"}), _check_probes),
     (frozenset({"figures"}), _check_figures),
     (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from entity_mech.config.keys import NAME, Section, key
+from entity_mech.config.keys import NAME, NAME_LENGTH, Section, key
 from entity_mech.config.pages import Figures, Findings
 from entity_mech.config.sections import (
-    NAME_LENGTH,
     Attention,
     Cmap,
     Completeness,
@@ -28,8 +27,8 @@ from entity_mech.config.sections import (
     Receiver,
     Search,
     Stability,
-    TaskKeys,
 )
+from entity_mech.config.task_keys import TaskKeys
 from entity_mech.models.sources import ModelSource, build_sources
 from entity_mech.stages.stage import Run
 from entity_mech.stages.table import OPTIONAL
@@ -100,7 +99,7 @@ class Config(Section):
     )
     path_patching: PathPatching = key(PathPatching, "How heads are scored.")
     pruning: Pruning = key(Pruning, "How a circuit is pruned.")
-    stability: Stability = key(Stability, "How often other scenes would give the same heads.")
+    stability: Stability = key(Stability, "How often other scenes, or other words, would give the same heads.")
     faithfulness: Faithfulness = key(Faithfulness, "How circuits are compared with the whole model.")
     dcm: Dcm = key(Dcm, "What each group carries.")
     cmap: Cmap = key(Cmap, "What fine-tuning improved.")
@@ -116,6 +115,12 @@ class Config(Section):
     def the_task(self) -> Task:
         """The task as one value. Raises UserError for a wording that cannot be used."""
         return Task.of(self.task.model_dump())
+
+    def wordings(self) -> dict[str, dict[str, Any]]:
+        """The other wordings, by name, as values of a `Task`."""
+        own = self.task.model_dump(exclude={"probe_texts"})
+        given = {one.name: one.model_dump(exclude={"name"}, exclude_none=True) for one in self.stability.wordings}
+        return {name: {**own, **values} for name, values in given.items()}
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises KeyError for another name."""
@@ -140,7 +145,9 @@ class Config(Section):
     def plan(self) -> Run:
         """What decides which stages and files this run has."""
         names = tuple(model.name for model in self.models)
-        return Run(names, self.base, tuple(self.fine_tuned()), tuple(self.pairs()), tuple(self.leave_out))
+        unasked = () if self.stability.wordings else ("wordings",)
+        without = tuple(dict.fromkeys((*self.leave_out, *unasked)))
+        return Run(names, self.base, tuple(self.fine_tuned()), tuple(self.pairs()), without)
 
     def _bases(self, name: str) -> list[str]:
         base = self.model(name).base

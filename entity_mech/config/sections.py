@@ -5,18 +5,17 @@ These models are the only truth about the keys; `schema.py` says what a whole co
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Tag, model_validator
+from pydantic import Tag
 
 from entity_mech.config.keys import (
     DEVICE,
     IDENTIFIER,
     KIND,
     LETTER,
-    LETTERS,
     NAME,
+    NAME_LENGTH,
     Batch,
     BatchSize,
     FilePath,
@@ -24,17 +23,14 @@ from entity_mech.config.keys import (
     Heads,
     Keep,
     Label,
-    Objects,
     Real,
     Section,
     Text,
     key,
 )
-from entity_mech.task.pair_kinds import ProbeTexts
-from entity_mech.task.task import QUERY, TEMPLATE, default_texts
+from entity_mech.config.task_keys import Wording
 
 MOST = 1_000_000  # prompts, pairs, steps: more than any study asks for
-NAME_LENGTH = 64  # a file's name may hold two of them and more
 
 
 class Model(Section):
@@ -75,64 +71,6 @@ class Model(Section):
         unit="GB",
     )
     trust_remote_code: bool = key(False, "Whether a model's own Python code may run when it is prepared.")
-
-
-_TEXTS = ProbeTexts()
-
-
-class ProbeTextKeys(Section):
-    """Texts of the position probes; without its text (null) a probe is left out.
-
-    The defaults belong to the default template. With another one the texts are null, unless they are given.
-    """
-
-    text_at_start: Text | None = key(_TEXTS.text_at_start, "Text in front of the first segment.")
-    text_at_end: Text | None = key(_TEXTS.text_at_end, "Text behind the last segment.")
-    extra_words: Text | None = key(_TEXTS.extra_words, "Template of the queried segment, with more words.")
-    box_first: Text | None = key(
-        _TEXTS.box_first,
-        "Template of the queried segment, with the label first. None where the task's own template has it first.",
-    )
-    is_not_in: Text | None = key(_TEXTS.is_not_in, "Template of the queried segment, negated.")
-    boxes_before_segment: Text | None = key(
-        _TEXTS.boxes_before_segment, "Text before the queried segment; each {label} becomes a label of no segment."
-    )
-
-
-class TaskKeys(Section):
-    """Scenes and prompts: `The {object} is in Box {label}, ... . Box {label} contains the`, or your own wording."""
-
-    template: Text = key(
-        TEMPLATE,
-        "Sentence of a segment, with {object} and {label} once each. Each other word is a token role, named by the "
-        "word in small letters (the, is, in, box).",
-    )
-    query: Text = key(
-        QUERY,
-        "The question, with {label} once and another word or mark at its end. The answer, an object, follows it.",
-    )
-    separator: Text = key(",", "Punctuation between segments; may be empty.")
-    end: Text = key(".", "Punctuation behind the last segment.")
-    capitalize: bool = key(True, "Whether a prompt begins with a capital letter.")
-    boxes: int = key(7, "Boxes in a scene; chance is 1 / boxes.", unit="boxes", ge=2, le=25)
-    objects: Objects = key(
-        "builtin",
-        "Objects that may be in a box: `builtin`, a list of words, or the path of a text file (one word per "
-        "line) or a CSV file (its first column). A word is used when it is one token in every tokenizer of "
-        "the run.",
-    )
-    labels: str = key("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Letters that may label a box.", pattern=LETTERS, max_length=26)
-    probe_texts: ProbeTextKeys = key(ProbeTextKeys, "What the position probes write.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _texts_of_the_template(cls, given: Any) -> Any:
-        """Another template starts without the default one's texts."""
-        template = given.get("template", TEMPLATE) if isinstance(given, dict) else TEMPLATE
-        texts = given.get("probe_texts", {}) if isinstance(given, dict) else None
-        if template == TEMPLATE or not isinstance(texts, dict):
-            return given
-        return {**given, "probe_texts": {**asdict(default_texts(template)), **texts}}
 
 
 class Prompts(Section):
@@ -255,10 +193,16 @@ class Pruning(Section):
 
 
 class Stability(Section):
-    """How much a circuit hangs on the scenes it was found on."""
+    """How much a circuit hangs on the scenes and on the words that it was found on."""
 
     resamples: int = key(
         200, "Times that scenes are drawn anew to choose and prune heads again.", unit="resamples", ge=1, le=100_000
+    )
+    wordings: list[Wording] = key(
+        list,
+        "Other wordings of the task, in which each circuit is run and its searches are repeated: are the heads the "
+        "task's or the wording's? Every token of the chain must be in them.",
+        cost="each takes as long as path_patch and a little more, for every model",
     )
 
 

@@ -78,6 +78,16 @@ class Circuit:
         """Distinct token roles of the groups, empty groups included, in the groups' order."""
         return tuple(dict.fromkeys(group.role for group in self.groups))
 
+    @property
+    def unpruned(self) -> Circuit:
+        """The circuit of all candidates."""
+
+        def all_of(group: HeadGroup) -> HeadGroup:
+            heads = tuple((layer, head) for layer, head, _ in group.candidates)
+            return replace(group, heads=heads, scores=tuple(score for *_, score in group.candidates))
+
+        return Circuit(self.model, tuple(map(all_of, self.groups)))
+
     def group(self, name: str) -> HeadGroup:
         """A group by name. Raises UserError when there is none."""
         for group in self.groups:

@@ -106,6 +106,20 @@ CIRCUIT = (
         found_in=("stability",),
     ),
     Stage(
+        "wordings",
+        "Are the heads the task's, or those of its wording?",
+        jobs={
+            "make_reworded_prompts": Job("dataset", 1500, 4),
+            "try_wordings": Job("model", 3000, 10, copies=3, minutes_per_gb=40),
+        },
+        tables={
+            "wordings": "models/{model}/wordings.csv",
+            "wording_heads": "models/{model}/wording_heads.csv",
+        },
+        found_in=("wordings",),
+        optional=True,
+    ),
+    Stage(
         "faithfulness",
         "Does a circuit carry the model's accuracy, also in the other models?",
         jobs={"measure_faithfulness": Job("model", 3000, 5, copies=3, minutes_per_gb=8)},

@@ -32,6 +32,11 @@ class Words:
     labels: tuple[str, ...]
     dropped: Dropped = field(default_factory=dict)
 
+    def narrowed(self, left: Words) -> Words:
+        """What is left of these words, with the reasons of both why others were dropped."""
+        reasons = {name: {**dropped, **left.dropped.get(name, {})} for name, dropped in self.dropped.items()}
+        return Words(left.objects, left.labels, reasons)
+
     def check(self, boxes: int) -> None:
         """Raise UserError unless `boxes` boxes can be filled from different words."""
         for kind, words in (("objects", self.objects), ("labels", self.labels)):

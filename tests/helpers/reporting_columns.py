@@ -16,6 +16,7 @@ from entity_mech.methods import (
     overlap,
     role_map,
     stability,
+    wordings,
 )
 from entity_mech.methods.behaviour import behaviour_summary
 from entity_mech.methods.head_scores import Effects, score_table
@@ -40,6 +41,7 @@ COLUMNS = {
     "behaviour": list(_behaviour()),
     "path_patching": ["model", *_scores()],
     "stability": ["model", *stability.COLUMNS],
+    "wordings": ["model", *wordings.COLUMNS],
     "faithfulness": faithfulness.COLUMNS,
     "completeness": completeness.COLUMNS,
     "overlap": overlap.OVERLAP_COLUMNS,

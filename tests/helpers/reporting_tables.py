@@ -97,6 +97,16 @@ def stability(study: Study, kept_frequency: float = 0.9) -> pd.DataFrame:
     return as_written("stability", table.assign(**given))
 
 
+def wordings(model: str, **numbers: object) -> pd.DataFrame:
+    """tables/wordings.csv of one model and one wording."""
+    share = {"accuracy": 0.9, "faithfulness": 0.8, "recall": 0.75}
+    given = {name + end: value + by for name, value in share.items() for end, by in ENDS.items()}
+    given |= {"template": "a {object} by {label}", "query": "{label} has", "wording": "by", "model": model}
+    given |= {"ceiling": 0.95, "candidates": 18, "again": 12, "chance_again": 2.25, "p_chance": 1e-6}
+    return as_written("wordings", pd.DataFrame([given | {"scored": 70, "n": 490} | numbers]))
+
+
+ENDS = {"": 0.0, "_low": -0.04, "_high": 0.04}
 BEATS_RANDOM = {"random_below": 100}
 
 

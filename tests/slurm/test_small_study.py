@@ -32,8 +32,10 @@ def test_every_job_ran_through_slurm_and_nothing_ran_twice(study: Study, whole_r
 
 
 def test_jobs_of_models_asked_for_a_card_and_others_for_none(whole_run: Run):
+    on_cards = {job.rule for job in whole_run.jobs() if job.gpus}
+    assert {"prepare_model", "path_patch", "prune_pairs"} <= on_cards <= set(rules_by_kind()["model"])
     for job in whole_run.jobs():
-        runs_a_model = "_wildcards" in job.what
+        runs_a_model = job.rule in rules_by_kind()["model"]
         assert (job.gpus, job.partition) == ((1, "gpu") if runs_a_model else (0, "cpu")), job
         assert job.minutes >= 5
         assert job.memory_mb >= 1500

@@ -64,22 +64,27 @@ def test_every_key_is_described_and_in_the_readme():
             assert f"`{name}" in readme or f".{name}`" in readme, f"{section.__name__}.{name}"
 
 
-def numbers(schema: dict, where: str = "") -> dict[str, dict]:
-    """Every number of a schema by its place, with its limits."""
-    found = {where: schema} if schema.get("type") in ("integer", "number") else {}
+def values_of(kinds: set[str], schema: dict, where: str = "") -> dict[str, dict]:
+    """Every value of these kinds in a schema, by its place."""
+    found = {where: schema} if schema.get("type") in kinds else {}
     for inner, value in schema.items():
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict):
-                found |= numbers(part, f"{where}.{inner}" if inner not in ("anyOf", "oneOf", "items") else where)
+                found |= values_of(kinds, part, f"{where}.{inner}" if inner not in ("anyOf", "oneOf") else where)
     return found
 
 
-def test_every_number_has_bounds():
+def test_every_number_has_bounds_and_every_text_an_end():
     schema = yaml.safe_load((ROOT / generate.SCHEMA).read_text())
-    found = numbers(schema)
+    found = values_of({"integer", "number"}, schema)
     assert len(found) > 40
     low, high = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
     assert [name for name, one in found.items() if not (low & set(one) and high & set(one))] == []
+    # What is held against a list of names needs no end, nor do words, which have rules of their own.
+    named = {"base", "tokenizer", "token", "search", "group", "model", "items"}
+    texts = values_of({"string"}, schema)
+    endless = [name for name, one in texts.items() if not {"enum", "const", "pattern", "maxLength"} & set(one)]
+    assert {name.split(".")[-1] for name in endless} <= named, endless
 
 
 def test_the_schema_refuses_unknown_keys():

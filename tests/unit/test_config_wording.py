@@ -101,3 +101,42 @@ def test_another_template_starts_without_the_default_ones_probe_texts():
 
 def test_the_configs_default_is_the_tasks():
     assert Config().the_task() == replace(Task(), probe_texts=Task().texts)
+
+
+def test_other_wordings_take_from_the_task_what_they_do_not_say():
+    given = [{"name": "holds", "query": "Box {label} holds the"}, {"name": "marks", "separator": ";"}]
+    config = load_config({"stability": {"wordings": given}, "task": {"boxes": 5}}, check_files=False)
+    tasks = {name: Task.of(values) for name, values in config.wordings().items()}
+    own = replace(config.the_task(), probe_texts=None)
+    assert tasks == {
+        "holds": replace(own, query="Box {label} holds the"),
+        "marks": replace(own, separator=";"),
+    }
+    assert "wordings" not in config.plan().leave_out
+    assert "wordings" in Config().plan().leave_out
+
+
+@pytest.mark.parametrize(
+    ("wordings", "said"),
+    [
+        ([{"name": "x"}, {"name": "x"}], ": two wordings are named 'x'."),
+        ([{"name": "x", "template": "a {label}"}], "[0].template: 'a {label}' should have {object} and {label}"),
+        ([{"name": "x", "query": "Box {label}"}], "[0].query: 'Box {label}' should have {label} once"),
+        ([{"name": "x", "end": ""}], "[0].end: '' should not be empty."),
+        ([{"template": "the {object} is in {label}"}], "[0].name: this key is missing"),
+        ([{"name": "x", "word": "y"}], "[0].word: there is no such key"),
+        (
+            [{"name": "y", "separator": ";"}, {"name": "x", "template": "{object} {label}"}],
+            "[1]: in these words the chain cannot be searched. searches[1].token: 'in' is not a token role",
+        ),
+        (
+            [{"name": "x", "template": "{label} in {object}"}],
+            "[0]: in these words the chain cannot be searched. searches[2].receivers[0]: b sits at 'in', which comes",
+        ),
+    ],
+)
+def test_other_wordings_that_cannot_be_used_are_refused(wordings, said):
+    chain = [{**search("a", "A", "last")}, search("b", "B", "in", ("a", "k")), search("d", "D", "object", ("b", "k"))]
+    lines = refused({"stability": {"wordings": wordings}, "searches": chain, **NO_PROBES})
+    assert [line for line in lines if line.startswith(f"stability.wordings{said}")], lines
+    assert all(line.startswith("stability.wordings") for line in lines)

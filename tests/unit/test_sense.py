@@ -150,6 +150,27 @@ def test_heads_that_rest_on_few_scenes_are_named() -> None:
     assert found.sentence.endswith(f"(hollow in the diagram): {row['letter']} {row['layer']}.{row['head']}.")
 
 
+def test_what_a_circuit_does_in_other_words_is_said() -> None:
+    given = run_tables(TWO)
+    assert not any(one.about.startswith("wording") for one in found_in(TWO, given))
+    table = tables.wordings("base")
+    found = about(found_in(TWO, given | {"wordings": table}), "same_circuit", "base", "wording by").sentence
+    assert found.startswith("Asked in other words (`by`: `a {object} by {label}`, `{label} has`), base answers 90%")
+    assert "its circuit recovers 80%" in found
+    assert "keeps 75%" in found
+    assert "the same tokens recover 95%" in found
+    assert found.endswith(
+        "Of its 18 heads before pruning, 12 are found again at the same tokens in these words (by chance 2.2)."
+    )
+    unsearched = tables.wordings("base", again=np.nan, chance_again=np.nan, p_chance=np.nan, scored=0)
+    found = about(found_in(TWO, given | {"wordings": unsearched}), "same_circuit", "base", "wording by").sentence
+    assert found.endswith("recover 95%.")
+    guess = tables.wordings("base", accuracy=0.16, accuracy_low=0.1, accuracy_high=0.2)
+    found = about(found_in(TWO, given | {"wordings": guess}), "same_circuit", "base", "wording by").sentence
+    assert "not shown to be better than a guess (14%): this wording cannot tell" in found
+    assert "circuit" not in found.partition("guess")[2]
+
+
 def test_the_page_prints_its_rules_with_the_configs_numbers() -> None:
     limits = replace(LIMITS, margin=0.123, smallest_effect=0.07, random_share=0.8, low_accuracy=0.31)
     findings = found_in(TWO, run_tables(TWO), limits)

@@ -60,8 +60,8 @@ FIGURES = [figure for stage in STAGES for figure in stage.figures]
 MERGED = {table: parts for stage in STAGES for table, parts in PLAN.merged(stage).items()}
 TABLES = [table for stage in STAGES for table in stage.tables]
 FOUND_IN = [table for stage in STAGES for table in stage.found_in]
-# The task's sentences: what a prompt's text depends on beside its words.
-SENTENCES = CONFIG.task.model_dump(include={"boxes", "template", "query", "separator", "end", "capitalize"})
+# Other wordings of the task: name -> values of a Task; none where nobody asks for them.
+WORDINGS = CONFIG.wordings() if "wordings" in {stage.name for stage in STAGES} else {}
 PROBE_TEXTS = CONFIG.task.model_dump(include={"probe_texts"})
 # Jobs that share a search, and the pairs of heads that pruning removes.
 SHARDS = CONFIG.path_patching.shards
@@ -72,6 +72,25 @@ FRESH = {
     "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},
     "probes": CONFIG.probes.pairs.model_dump(),
 }
+
+
+def sentences(task):
+    """What a prompt's text depends on beside its words, of a task's values."""
+    return {name: task[name] for name in ("boxes", "template", "query", "separator", "end", "capitalize")}
+
+
+SENTENCES = sentences(CONFIG.task.model_dump())
+
+
+def prompt_options(split, wording):
+    """What decides the prompts of a split beside the words."""
+    return {"prompts": getattr(CONFIG.prompts, split), "task": wording, "seed": CONFIG.seed}
+
+
+def reworded(split):
+    """Input function: token files of a split in the other wordings, in their order, for the model in the wildcards."""
+    folder = "<results>/dataset/wordings"
+    return lambda wildcards: [f"{folder}/{name}/{TOKENIZER[wildcards.model]}/{split}.h5" for name in WORDINGS]
 
 
 def one_of(names):

@@ -41,6 +41,7 @@ rule choose_words:
         **asks("choose_words"),
     params:
         options=CONFIG.task.model_dump(exclude={"probe_texts"}),
+        wordings=WORDINGS,
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("choose_words"),
@@ -66,11 +67,7 @@ rule make_prompts:
     resources:
         **asks("make_prompts"),
     params:
-        options=lambda wildcards: {
-            "prompts": getattr(CONFIG.prompts, wildcards.split),
-            "task": SENTENCES,
-            "seed": CONFIG.seed,
-        },
+        options=lambda wildcards: prompt_options(wildcards.split, SENTENCES),
         tokenizers=TOKENIZERS,
         models=entries(TOKENIZERS),
         code=code("make_prompts"),

@@ -16,6 +16,8 @@ with job(snakemake):
         for name in snakemake.params.tokenizers
     }
     words = usable_words(objects_of(task.objects), list(task.labels), tokenizers, task)
+    for values in snakemake.params.wordings.values():
+        words = words.narrowed(usable_words(words.objects, words.labels, tokenizers, Task.of(values)))
     log(f"{len(words.objects)} objects and {len(words.labels)} labels")
     for name, dropped in words.dropped.items():
         for word, reason in dropped.items():

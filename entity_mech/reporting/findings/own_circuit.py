@@ -1,6 +1,6 @@
 """What a model's own circuit is worth: how much it carries, what it lacks, how much rests on the scenes.
 
-Tables: `faithfulness`, `circuits`; where they are there `role_map`, `overlap` and `stability`.
+Tables: `faithfulness`, `circuits`; where they are there `role_map`, `overlap`, `stability` and `wordings`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: st
         faithfulness_finding(study, tables, limits, model),
         *worth_findings(study, tables, limits, model),
         stability_finding(study, tables, model),
+        *wording_findings(study, tables, model),
     ]
     return [one for one in found if one is not None]
 
@@ -183,6 +184,40 @@ def stability_finding(study: Study, tables: Tables, model: str) -> Finding | Non
         text = f"Of the {total} of {study.label(model)}'s circuit, {len(weak)} {'is' if len(weak) == 1 else 'are'} "
         text += f"kept in fewer than half of the resamples of scenes (hollow in the diagram): {named}."
     return Finding(SAME_CIRCUIT, model, "stability", text, source="stability")
+
+
+def wording_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
+    """Whether a circuit's heads are the task's: what they carry in other words, how many are found there again."""
+    table = tables.get("wordings")
+    if table is None:
+        return []
+    return [
+        Finding(SAME_CIRCUIT, model, f"wording {row['wording']}", _in_other_words(study, row), source="wordings")
+        for _, row in table[table["model"] == model].iterrows()
+    ]
+
+
+def _in_other_words(study: Study, row: pd.Series) -> str:
+    accuracy, share, recall = (
+        estimate(row, what, f"{what}_low", f"{what}_high") for what in ("accuracy", "faithfulness", "recall")
+    )
+    words = f"`{row['wording']}`: `{row['template']}`, `{row['query']}`"
+    said = f"Asked in other words ({words}), {study.label(row['model'])} answers {accuracy} correctly"
+    if not float(row["accuracy_low"]) > study.task.chance:
+        return (
+            f"{said}, which is not shown to be better than a guess ({percent(study.task.chance)}): this wording "
+            f"cannot tell whether the heads are the task's."
+        )
+    said += (
+        f". There its circuit recovers {share} of the model's accuracy and keeps {recall} of its right answers; all "
+        f"heads at the same tokens recover {percent(float(row['ceiling']))}."
+    )
+    if pd.isna(row["again"]):
+        return said
+    return (
+        f"{said} Of its {heads_in_words(int(row['candidates']))} before pruning, {int(row['again'])} are found again "
+        f"at the same tokens in these words (by chance {float(row['chance_again']):.1f})."
+    )
 
 
 def heads_in_words(count: int) -> str:
