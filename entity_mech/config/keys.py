@@ -62,6 +62,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+TAGS = ("(word)", "(list)", "(other)")
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "(word)"

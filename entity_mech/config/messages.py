@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from entity_mech.config.keys import SAID
+from entity_mech.config.keys import SAID, TAGS
 from entity_mech.errors import shown
 
 ROOT = "(the config)"
@@ -71,9 +71,10 @@ def sections(error: ValidationError) -> set[str]:
 
 
 def _sentence(found: Any, model: type[BaseModel]) -> str:
-    path = tuple(part for part in found["loc"] if not str(part).startswith("("))
+    path = tuple(part for part in found["loc"] if part not in TAGS)
     kind, value, context = found["type"], found["input"], found.get("ctx", {})
     if kind == "extra_forbidden":
+        path = (*(part for part in found["loc"][:-1] if part not in TAGS), found["loc"][-1])
         allowed = keys_at(model, path[:-1])
         near = nearest(path[-1], allowed)
         return f"{dotted(path)}: there is no such key. Allowed here: {', '.join(allowed)}.{near}"
