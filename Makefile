@@ -24,6 +24,8 @@ PLUGIN := .venv/slurm
 # The target stands first: Snakemake takes what follows --configfile for more config files.
 # CONFIG and CORES reach the shell as variables of its own, whatever characters they hold.
 export CONFIG CORES
+# Snakemake needs a home folder: where there is none (a container with a user of its own), it is in this folder.
+export HOME := $(or $(HOME),$(shell getent passwd "$$(id -u)" | cut -d: -f6),$(CURDIR)/.snakemake)
 CONFIGFILE := $(if $(CONFIG),--configfile "$$CONFIG")
 SNAKEMAKE := $(BIN)/snakemake $(TARGET) --cores "$$CORES" $(CONFIGFILE) $(ARGS)
 

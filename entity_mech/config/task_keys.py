@@ -64,7 +64,7 @@ class TaskKeys(Section):
         """Another template starts without the default one's texts."""
         template = given.get("template", TEMPLATE) if isinstance(given, dict) else TEMPLATE
         texts = given.get("probe_texts", {}) if isinstance(given, dict) else None
-        if template == TEMPLATE or not isinstance(texts, dict):
+        if template == TEMPLATE or not isinstance(template, str) or not isinstance(texts, dict):
             return given
         return {**given, "probe_texts": {**asdict(default_texts(template)), **texts}}
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from entity_mech.errors import UserError
+from entity_mech.errors import UserError, shown
 from entity_mech.files import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -55,9 +55,11 @@ def _shards(index: Path) -> list[str]:
     """Names of the files that an index lists. Raises UserError for what is no file beside it."""
     listed = read_json(index).get("weight_map", {})
     names = list(listed.values()) if isinstance(listed, dict) else [listed]
-    wrong = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    wrong = [name for name in names if not isinstance(name, str) or Path(name).name != name or len(name) > 200]
     if wrong:
-        raise UserError(f"{index}: weight_map should give each weight the name of a file beside it, not {wrong[0]!r}")
+        raise UserError(
+            f"{index}: weight_map should give each weight the name of a file beside it, not {shown(wrong[0])}"
+        )
     return sorted(set(names))
 
 
