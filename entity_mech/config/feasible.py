@@ -11,7 +11,7 @@ from pathlib import Path
 from entity_mech.config.messages import nearest
 from entity_mech.config.schema import Config
 from entity_mech.errors import UserError, shown
-from entity_mech.task.counterfactuals import lacking
+from entity_mech.task.pair_kinds import what_pairs_need
 from entity_mech.task.probes import probe_lacking
 from entity_mech.task.scenes import scene_counts
 from entity_mech.task.words import Words, objects_of, word_problems
@@ -72,8 +72,9 @@ def _too_few(config: Config, objects: Sequence[str]) -> list[str]:
 def _pairs(config: Config, objects: int, labels: int) -> Iterator[str]:
     """Desiderata and probes that so many words cannot show."""
     for kind in config.dcm.desiderata:
-        if problem := lacking(kind, config.task.boxes, objects, labels):
-            yield f"dcm.desiderata: {kind!r} {problem}."
+        if needed := what_pairs_need(kind, config.task.boxes, objects, labels):
+            there = f"{config.task.boxes} boxes, {objects} objects and {labels} labels"
+            yield f"dcm.desiderata: {kind!r} needs {needed}; there are {there}."
     if "probes" in config.leave_out:
         return
     try:

@@ -119,6 +119,7 @@ KIND = Discriminator(_kind)
 _NUMBER = BeforeValidator(partial(_refuse, _number_problem))
 Real = Annotated[float, Field(strict=False, allow_inf_nan=False), _NUMBER]
 Gigabytes = Annotated[float, Field(strict=False, allow_inf_nan=False, gt=0, le=10_000), _NUMBER]
+Share = Annotated[float, Field(strict=False, allow_inf_nan=False, ge=0, le=1), _NUMBER]
 Text = Annotated[str, Field(max_length=500), AfterValidator(partial(_refuse, _text_problem))]
 Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(partial(_refuse, _label_problem))]
 FilePath = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(partial(_refuse, path_problem))]

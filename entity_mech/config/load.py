@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from entity_mech.config.feasible import check_word_file, check_words
+from entity_mech.config.given import check_given
 from entity_mech.config.looks import check_looks
+from entity_mech.config.mask_checks import training_problems
 from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences
 from entity_mech.config.schema import Config
 from entity_mech.config.sections import Search
@@ -310,9 +312,11 @@ _CHECKS: list[_Check] = [
     (frozenset({"leave_out"}), _check_leave_out),
     (frozenset({"path_patching"}), _check_shards),
     (_WORDS, check_words),
+    (frozenset({"dcm", "probes", "leave_out"}), training_problems),
 ]
 _FILE_CHECKS: list[_Check] = [
     (frozenset({"models", "base", "task"}), _check_model_files),
     (_WORDS, check_word_file),
     (frozenset({"figures"}), check_looks),
+    (frozenset({"models", "searches", "run"}), check_given),
 ]

@@ -144,10 +144,21 @@ class Config(Section):
 
     def plan(self) -> Run:
         """What decides which stages and files this run has."""
-        names = tuple(model.name for model in self.models)
         unasked = () if self.stability.wordings else ("wordings",)
-        without = tuple(dict.fromkeys((*self.leave_out, *unasked)))
-        return Run(names, self.base, tuple(self.fine_tuned()), tuple(self.pairs()), without)
+        return Run(
+            models=tuple(model.name for model in self.models),
+            base=self.base,
+            fine_tuned=tuple(self.fine_tuned()),
+            pairs=tuple(self.pairs()),
+            leave_out=tuple(dict.fromkeys((*self.leave_out, *unasked))),
+            given_scores=tuple(model.name for model in self.models if model.scores is not None),
+            given_circuits=tuple(model.name for model in self.models if model.circuit is not None),
+        )
+
+    def threshold(self, model: str) -> float:
+        """The least relative drop by which pruning keeps a head of a model."""
+        own = self.model(model).threshold
+        return self.pruning.threshold if own is None else own
 
     def _bases(self, name: str) -> list[str]:
         base = self.model(name).base

@@ -25,6 +25,7 @@ from entity_mech.config.keys import (
     Label,
     Real,
     Section,
+    Share,
     Text,
     key,
 )
@@ -71,6 +72,24 @@ class Model(Section):
         unit="GB",
     )
     trust_remote_code: bool = key(False, "Whether a model's own Python code may run when it is prepared.")
+    scores: FilePath | None = key(
+        None,
+        "Table of path-patching scores (CSV: search, layer, head, score) that is used instead of searching; see "
+        "docs/published.md. Candidates are chosen from it.",
+        cost="saves path_patch",
+    )
+    circuit: FilePath | None = key(
+        None,
+        "File of a circuit (a run's circuits/{model}.json, or lists of [layer, head] by group) that is used instead "
+        "of searching and pruning.",
+        cost="saves path_patch and prune_circuit",
+    )
+    threshold: Share | None = key(
+        None,
+        "Its own pruning.threshold. A given circuit is not pruned: then it is the threshold that the circuit has "
+        "behind it, which is only written down.",
+        unit="share of accuracy",
+    )
 
 
 class Prompts(Section):
@@ -104,6 +123,7 @@ class Receiver(Section):
     )
 
 
+Desideratum = Literal["object", "label", "position", "known_object"]
 Source = Annotated[Annotated[Literal["logits"], Tag("(word)")] | Annotated[Receiver, Tag("(other)")], KIND]
 
 
@@ -136,7 +156,7 @@ class Search(Section):
         unit="heads",
         cost="pruning tries every pair of candidates of a group",
     )
-    carries: Literal["object", "label", "position"] | None = key(
+    carries: Desideratum | None = key(
         None,
         "Desideratum whose heads stand for the group when models are patched into each other; the whole group when "
         "nothing is given, or when no head carries it.",
@@ -187,6 +207,22 @@ class Pruning(Section):
     knockout_fraction: Real = key(
         0.3, "Largest share of a head's group that is removed together with it.", unit="share of heads", ge=0, le=1
     )
+    least_prompts: int = key(
+        2,
+        "Fewest right answers that must be lost without a head for it to be kept: where prompts are few, one of them "
+        "is more than the threshold, and no evidence. 1: as published.",
+        unit="prompts",
+        ge=0,
+        le=MOST,
+    )
+    restore_below: Real = key(
+        0.9,
+        "Heads come back where the pruned circuit has less than this share of the accuracy that its candidates have; "
+        "0: never, as published.",
+        unit="share of accuracy",
+        ge=0,
+        le=1,
+    )
     shards: int = key(
         1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1, le=1000
     )
@@ -233,8 +269,12 @@ class Dcm(Section):
     """Desiderata-based component masking: what a group carries."""
 
     pairs: Pairs = key(Pairs, "How many pairs of prompts.")
-    desiderata: list[Literal["object", "label", "position"]] = key(
-        lambda: ["object", "label", "position"], "What a group may carry.", min_length=1
+    desiderata: list[Desideratum] = key(
+        lambda: ["object", "label", "position"],
+        "What a group may carry. `known_object`: an object's identity, by which it is found where it stands in the "
+        "prompt.",
+        cost="time of train_dcm and patch_dcm_heads, for each as much",
+        min_length=1,
     )
     learning_rate: Real = key(0.1, "Adam's step; masks go from 0 to 1.", gt=0, le=1)
     penalty: Real = key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ HeadIndex = tuple[int, int]  # (layer, head)
 class HeadGroup:
     """Heads that one search found, at one token role, strongest first.
 
-    scores: path-patching score of each head (more negative is stronger), or empty. candidates: the heads that
-    the group had before pruning, with their scores.
+    scores: path-patching score of each head (more negative is stronger; NaN: not known), or empty. candidates: the
+    heads that the group had before pruning, with their scores.
     """
 
     name: str
@@ -123,16 +124,16 @@ def mask_of(
 
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
-    """A circuit as plain data; `rank` counts from 1 among the group's candidates."""
+    """A circuit as plain data; `rank` counts from 1 among the group's candidates. None: a score that is not known."""
 
     def group_to_json(group: HeadGroup) -> dict[str, Any]:
         candidates = group.candidates or group.scored()
         rank = {(layer, head): i for i, (layer, head, _) in enumerate(candidates, 1)}
         heads = [
-            {"layer": layer, "head": head, "score": score, "rank": rank.get((layer, head))}
+            {"layer": layer, "head": head, "score": _or_none(score), "rank": rank.get((layer, head))}
             for layer, head, score in group.scored()
         ]
-        before = [{"layer": layer, "head": head, "score": score} for layer, head, score in candidates]
+        before = [{"layer": layer, "head": head, "score": _or_none(score)} for layer, head, score in candidates]
         return {
             "name": group.name,
             "letter": group.letter,
@@ -142,6 +143,14 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
         }
 
     return {"model": circuit.model, "groups": [group_to_json(group) for group in circuit.groups]}
+
+
+def _or_none(score: float) -> float | None:
+    return None if isnan(score) else score
+
+
+def _or_nan(score: float | None) -> float:
+    return nan if score is None else score
 
 
 def circuit_from_json(data: Mapping[str, Any]) -> Circuit:
@@ -154,8 +163,8 @@ def circuit_from_json(data: Mapping[str, Any]) -> Circuit:
                 letter=g["letter"],
                 token=g["token"],
                 heads=tuple((h["layer"], h["head"]) for h in g["heads"]),
-                scores=tuple(h.get("score", 0.0) for h in g["heads"]),
-                candidates=tuple((h["layer"], h["head"], h["score"]) for h in g.get("candidates", ())),
+                scores=tuple(_or_nan(h.get("score", 0.0)) for h in g["heads"]),
+                candidates=tuple((h["layer"], h["head"], _or_nan(h["score"])) for h in g.get("candidates", ())),
             )
             for g in data["groups"]
         ),

@@ -1,6 +1,6 @@
 """What a group of heads carries: desiderata-based component masking (method, section 7; paper, section 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,7 +65,8 @@ class Desideratum:
 
 @dataclass(frozen=True)
 class DcmTables:
-    """summary: one row a group and desideratum. curves: one row a training step. heads: one row a mask weight.
+    """summary: one row a group and desideratum. curves: one row a training step. heads: one row a mask weight, and
+    whether the head is selected: the mask patches it, and is a selection.
 
     answers: one row a group, desideratum and test pair: whether the target is given with the chosen heads patched
     (correct), and with none (none_correct).
@@ -196,7 +197,7 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
 
     An empty group has nothing to patch: its accuracies are those of the model as it is.
     """
-    rows: list[tuple[HeadGroup, str, Training]] = []
+    rows: list[tuple[HeadGroup, str, Training, bool]] = []
     summary: list[dict[str, object]] = []
     answers: list[pd.DataFrame] = []
     plans = [plan_of(heads_at(group)) for group in circuit.groups if group.heads]
@@ -211,21 +212,37 @@ def run_dcm(decoder: Decoder, circuit: Circuit, desiderata: Sequence[Desideratum
                 found = train_mask(train, validation, options, (circuit.model, group.name, desideratum.name))
                 right = {"chosen": test.correct(found.patched), "every": test.correct(found.patched | True)}
             right["none"] = none
-            rows.append((group, desideratum.name, found))
-            summary.append(_summary(*rows[-1], right, scene))
+            row = _summary(group, desideratum.name, found, right, scene)
+            rows.append((group, desideratum.name, found, is_selection(row)))
+            summary.append(row)
+            if row["n_heads"] and not is_selection(row):
+                log(
+                    f"{decoder.name}: group {group.letter}, {desideratum.name}: patching the heads that its mask "
+                    "chose is not shown to do more than patching none, so it selects none"
+                )
             given = answers_table(scene, right["chosen"], none)
             answers.append(given.assign(letter=group.letter, desideratum=desideratum.name))
     curves = [
-        {"group": group.name, "desideratum": name, **point} for group, name, found in rows for point in found.curve
+        {"group": group.name, "desideratum": name, **point} for group, name, found, _ in rows for point in found.curve
     ]
     heads = [
-        {"group": group.name, "desideratum": name, "layer": la, "head": h, "weight": w, "selected": p}
-        for group, name, found in rows
+        {"group": group.name, "desideratum": name, "layer": la, "head": h, "weight": w, "selected": bool(p and shown)}
+        for group, name, found, shown in rows
         for (la, h), w, p in zip(group.heads, found.weights, found.patched, strict=True)
     ]
     named = pd.DataFrame(summary).assign(model=decoder.name, circuit=circuit.model)[COLUMNS]
     kept = pd.concat(answers, ignore_index=True).assign(model=decoder.name, circuit=circuit.model)[ANSWERS]
     return DcmTables(named, pd.DataFrame(curves, columns=CURVES), pd.DataFrame(heads, columns=HEADS), kept)
+
+
+def is_selection(row: Mapping[str, object]) -> bool:
+    """Whether a mask's heads carry anything: a mask always has a best choice on its validation pairs, also at chance.
+
+    Null: with them patched the target is given as often as with none. Alternative: more often. Statistic: the
+    difference over the test pairs, which chose nothing; shown where its 95% interval lies above 0. row: of the
+    summary.
+    """
+    return bool(row["n_heads"]) and float(str(row["gain_low"])) > 0
 
 
 def answers_table(

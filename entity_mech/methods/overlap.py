@@ -61,7 +61,8 @@ def overlap(
     Args:
         circuits: in the order of the config; of each pair the first is the reference.
         sizes: (layers, heads) by model; pairs of models of different sizes are left out.
-        scores: path-patching tables by model.
+        scores: path-patching tables by model. Without both of a pair's, which heads could have been chosen is not
+            known, nor what chance would give: NaN.
 
     Columns: circuit_1, circuit_2, group (or whole_circuit), letter, heads_1, heads_2, shared, precision (shared
     over the second's), recall (over the first's), jaccard, the same for random sets of these sizes out of the heads
@@ -72,34 +73,44 @@ def overlap(
     rows: list[tuple[object, ...]] = []
     for first, second in combinations(circuits, 2):
         if sizes[first.model] == sizes[second.model]:
-            rows += compare(first, second, *(choosable(scores[one.model], one) for one in (first, second)))
+            pools = [choosable(scores[one.model], one) for one in (first, second) if one.model in scores]
+            rows += compare(first, second, (pools[0], pools[1]) if len(pools) == 2 else None)
     return pd.DataFrame(rows, columns=OVERLAP_COLUMNS)
 
 
-def compare(
-    first: Circuit, second: Circuit, first_pools: Mapping[str, Heads], second_pools: Mapping[str, Heads]
-) -> list[tuple[object, ...]]:
-    """Rows of `overlap` for one pair; pools: heads that could be chosen, by group."""
+Pools = Mapping[str, Heads]
+
+
+def compare(first: Circuit, second: Circuit, pools: tuple[Pools, Pools] | None) -> list[tuple[object, ...]]:
+    """Rows of `overlap` for one pair. pools: heads of each circuit that could be chosen; None: not known."""
     rows: list[tuple[object, ...]] = []
     others = {group.name: group for group in second.groups}
     for group in first.groups:
         heads = set(group.heads)
         other = set(others[group.name].heads) if group.name in others else set()
-        pools = (first_pools.get(group.name, set()), second_pools.get(group.name, set()))
-        chance = shared_by_chance(pools, len(heads), len(other))
+        chance = None
+        if pools is not None:
+            here = (pools[0].get(group.name, set()), pools[1].get(group.name, set()))
+            chance = shared_by_chance(here, len(heads), len(other))
         about = (first.model, second.model, group.name, group.letter)
         rows.append((*about, *_measures(len(heads), len(other), len(heads & other), chance)))
     ours, theirs = _by_role(first), _by_role(second)
-    every = (_by_role(first, first_pools), _by_role(second, second_pools))
-    chance = np.ones(1)
-    for role in {**ours, **theirs}:
-        at_role = (every[0].get(role, set()), every[1].get(role, set()))
-        drawn = shared_by_chance(at_role, len(ours.get(role, ())), len(theirs.get(role, ())))
-        chance = np.convolve(chance, drawn)
+    chance = None if pools is None else _shared_by_chance_in_all((first, second), pools)
     shared = sum(len(heads & theirs.get(role, set())) for role, heads in ours.items())
     n_ours, n_theirs = (sum(map(len, heads.values())) for heads in (ours, theirs))
     rows.append((first.model, second.model, WHOLE, "", *_measures(n_ours, n_theirs, shared, chance)))
     return rows
+
+
+def _shared_by_chance_in_all(circuits: tuple[Circuit, Circuit], pools: tuple[Pools, Pools]) -> np.ndarray:
+    """As `shared_by_chance` for whole circuits, whose heads are drawn at each role by itself."""
+    (ours, theirs), chance = (_by_role(one) for one in circuits), np.ones(1)
+    every = [_by_role(one, pool) for one, pool in zip(circuits, pools, strict=True)]
+    for role in {**ours, **theirs}:
+        at_role = (every[0].get(role, set()), every[1].get(role, set()))
+        drawn = shared_by_chance(at_role, len(ours.get(role, ())), len(theirs.get(role, ())))
+        chance = np.convolve(chance, drawn)
+    return chance
 
 
 def _by_role(circuit: Circuit, heads: Mapping[str, Heads] | None = None) -> dict[str, Heads]:
@@ -110,12 +121,14 @@ def _by_role(circuit: Circuit, heads: Mapping[str, Heads] | None = None) -> dict
     return found
 
 
-def _measures(first: int, second: int, shared: int, chance: np.ndarray) -> tuple[int | float, ...]:
-    counts = np.arange(len(chance))
-    either = first + second - counts
+def _measures(first: int, second: int, shared: int, chance: np.ndarray | None) -> tuple[int | float, ...]:
+    """The numbers of a row. chance: probability of sharing 0, 1, ... heads; None: not known."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall, jaccard = (np.divide(counts, n) for n in (second, first, either))
         own = [np.divide(shared, n) for n in (second, first, first + second - shared)]
+        if chance is None:
+            return first, second, shared, *map(float, own), *[float("nan")] * 5
+        counts = np.arange(len(chance))
+        precision, recall, jaccard = (np.divide(counts, n) for n in (second, first, first + second - counts))
     random = [float((chance * values).sum()) for values in (counts, precision, recall, jaccard)]
     return first, second, shared, *map(float, own), *random, float(chance[shared:].sum())
 

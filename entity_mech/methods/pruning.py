@@ -26,16 +26,23 @@ Pair = tuple[str, HeadIndex, HeadIndex]  # (group, u, v), both in the group; u =
 Removal = tuple[str, tuple[HeadIndex, ...]]  # heads removed from one group of the circuit
 Accuracy = Callable[[Sequence[Removal]], np.ndarray]  # F of the circuit without each removal
 Answers = Callable[[Sequence[Removal]], np.ndarray]  # which prompts it answers correctly, bool [removal, prompt]
+CircuitAnswers = Callable[[Sequence[Circuit]], np.ndarray]  # the same of whole circuits, bool [circuit, prompt]
 PIECE = 256  # pairs between two writes of the partial file; circuits run together share work
 SAME = 1e-7  # accuracies closer than this are equal: they are shares of prompts, read from text perhaps
 
 
 @dataclass(frozen=True)
 class PruningOptions:
-    """threshold: least relative drop for a head to stay. knockout_fraction: size of K by the group's."""
+    """threshold: least relative drop for a head to stay. knockout_fraction: size of K by the group's.
+
+    least_prompts: fewest prompts that must be lost for a head to stay. restore_below: share of the candidates' right
+    answers under which heads come back (`put_back`).
+    """
 
     threshold: float = 0.01
     knockout_fraction: float = 0.3
+    least_prompts: int = 2
+    restore_below: float = 0.9
 
 
 class Judged(NamedTuple):
@@ -79,18 +86,24 @@ def removal_accuracy(decoder: Decoder, prompts: TokenizedPrompts, means: Tensor,
     return lambda removals: np.asarray(answers(removals).mean(1))
 
 
-def circuit_accuracy(
-    decoder: Decoder, prompts: TokenizedPrompts, means: Tensor
-) -> Callable[[list[Circuit]], np.ndarray]:
-    """A function that gives F of circuits with the same groups, for the choice of how many heads to keep."""
+def circuit_answers(decoder: Decoder, prompts: TokenizedPrompts, means: Tensor, label: str) -> CircuitAnswers:
+    """A function that gives the right answers of circuits with the same groups, for many of them at once."""
     size = (decoder.shape.n_layers, decoder.shape.n_heads)
 
-    def accuracy(circuits: list[Circuit]) -> np.ndarray:
+    def answers(circuits: Sequence[Circuit]) -> np.ndarray:
         roles = circuits[0].roles
         masks = np.stack([circuit.to_mask(roles, *size) for circuit in circuits])
-        return np.asarray(circuit_correct(decoder, prompts, means, roles, masks, label="knee").mean(1))
+        return circuit_correct(decoder, prompts, means, roles, masks, label=label)
 
-    return accuracy
+    return answers
+
+
+def circuit_accuracy(
+    decoder: Decoder, prompts: TokenizedPrompts, means: Tensor
+) -> Callable[[Sequence[Circuit]], np.ndarray]:
+    """A function that gives F of circuits with the same groups, for the choice of how many heads to keep."""
+    answers = circuit_answers(decoder, prompts, means, "knee")
+    return lambda circuits: np.asarray(answers(circuits).mean(1))
 
 
 def all_pairs(circuit: Circuit) -> list[Pair]:
@@ -177,12 +190,12 @@ def knocked_out(group: HeadGroup, matrix: np.ndarray, v: int, fraction: float) -
 
 
 def significance_table(
-    circuit: Circuit, pairs: pd.DataFrame, accuracy: Accuracy, options: PruningOptions
+    circuit: Circuit, pairs: pd.DataFrame, accuracy: Accuracy, options: PruningOptions, n: int | None = None
 ) -> pd.DataFrame:
     """Whether each head stays, and why.
 
     score = F(C - K) / F(C - K - v) - 1; infinite where only the denominator is 0. Where both are 0, K is
-    empty instead; where they are 0 still, the head stays and is marked undefined (no score).
+    empty instead; where they are 0 still, the head stays and is marked undefined (no score). n: as for `is_kept`.
     Columns: group, layer, head, accuracy_without_K, accuracy_without_K_and_head, score, kept, undefined,
     knocked_out ("layer.head ...").
     """
@@ -198,7 +211,7 @@ def significance_table(
         judged[i] = (*judged[i][:2], [])
     before[again], after[again] = _with_and_without([judged[i] for i in again], accuracy)
     return pd.DataFrame(
-        [_verdict(*judged[i], float(before[i]), float(after[i]), options) for i in range(len(judged))],
+        [_verdict(*judged[i], float(before[i]), float(after[i]), options, n) for i in range(len(judged))],
         columns=SIGNIFICANCE_COLUMNS,
     )
 
@@ -222,17 +235,31 @@ def _with_and_without(
 
 
 def _verdict(
-    group: HeadGroup, head: HeadIndex, out: list[HeadIndex], before: float, after: float, options: PruningOptions
+    group: HeadGroup,
+    head: HeadIndex,
+    out: list[HeadIndex],
+    before: float,
+    after: float,
+    options: PruningOptions,
+    n: int | None,
 ) -> tuple[object, ...]:
     undefined = before == 0 and after == 0
     score = np.nan if undefined else np.inf if after == 0 else before / after - 1
     names = " ".join(f"{layer}.{index}" for layer, index in out)
-    return group.name, *head, before, after, score, is_kept(before, after, options), undefined, names
+    return group.name, *head, before, after, score, is_kept(before, after, options, n), undefined, names
 
 
-def is_kept(before: float, after: float, options: PruningOptions) -> bool:
-    """Whether a head stays, from F(C - K) and F(C - K - v)."""
-    return bool(after == 0 or before / after - 1 >= options.threshold - SAME)
+def is_kept(before: float, after: float, options: PruningOptions, n: int | None = None) -> bool:
+    """Whether a head stays, from F(C - K) and F(C - K - v) on n prompts.
+
+    It does when accuracy falls by the threshold and by `least_prompts` prompts: one prompt more or less is no
+    evidence, however large a share of a low accuracy it is. Where both are 0 nothing can be said, and it stays. n
+    None: of published accuracies, whose prompts are not known, the share alone decides.
+    """
+    if before == 0 and after == 0:
+        return True
+    enough = n is None or round((before - after) * n) >= options.least_prompts
+    return bool(enough and (after == 0 or before / after - 1 >= options.threshold - SAME))
 
 
 def keep_significant(circuit: Circuit, significance: pd.DataFrame) -> Circuit:
@@ -270,7 +297,7 @@ def prune_circuit(
 
     if pairs is None:
         pairs = pair_table(all_pairs(circuit), lambda removals: np.asarray(answers(removals).mean(1)), partial)
-    significance = significance_table(circuit, pairs, accuracy, options)
+    significance = significance_table(circuit, pairs, accuracy, options, len(prompts))
     judged = judged_answers(significance, seen, len(prompts))
     return Pruned(keep_significant(circuit, significance), pairs, significance, judged)
 

@@ -64,7 +64,8 @@ def kept_counts(judged: Judged, weights: np.ndarray, options: PruningOptions) ->
     total = weights.sum(1)
     before, after = (answers.astype(np.float64) @ weights.T / total for answers in (judged.before, judged.after))
     verdicts = [
-        [is_kept(b, a, options) for b, a in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)
+        [is_kept(b, a, options, int(n)) for b, a, n in zip(*pair, total, strict=True)]
+        for pair in zip(before, after, strict=True)
     ]
     return np.array([sum(verdict) for verdict in verdicts], dtype=int)
 

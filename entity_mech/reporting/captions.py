@@ -27,11 +27,23 @@ SHARED = {
     "mean_ablation": """
         Heads that are left out give their mean output (mean ablation)
     """,
+    # The threshold of pruning, which a model may have for itself.
+    "least_drop": """
+        {{ config.pruning.threshold }}
+        {%- for model in config.models if model.threshold is number %}, in {{ model.label or model.name }}
+        {{ model.threshold }}{% endfor %}
+    """,
+    "given": """
+        {%- for model in config.models if model.circuit %} The circuit of {{ model.label or model.name }} was given,
+        not pruned here. {%- endfor %}
+    """,
     # How many prompts a model answers correctly is known only after the run: the score maps say so.
     "scored": """
         {% if config.path_patching.prompts == "correct" %} n: as many of the {{ config.prompts.discovery }} prompts of
         the discovery split as the model answers correctly (the number stands below its score maps)
         {% else %} n = {{ config.prompts.discovery }} prompts of the discovery split {% endif %}
+        {%- for model in config.models if model.scores %}; scores of {{ model.label or model.name }} were given
+        {%- endfor %}
     """,
     "patched": """
         {% if config.cmap.directions | length > 1 %} one model

@@ -5,7 +5,7 @@ One static page: no server, no network, no script. Links are relative, so that a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,21 @@ FILES = (
 
 
 def write_index(
-    run: Path, study: Study, config: Mapping[str, Any], tables: Tables, report: bool = True, skip: Sequence[str] = ()
+    run: Path,
+    study: Study,
+    config: Mapping[str, Any],
+    tables: Tables,
+    report: bool = True,
+    skip: Sequence[str] = (),
+    drawn: Sequence[str] | None = None,
 ) -> None:
     """Write index.html into the run's folder.
 
     run: results/{run}, with figures, tables and logs in place. config: the resolved config. tables: as for `find`,
-    and `circuits`. report: link to report.html, which is made last. skip: rules whose logs are left out.
+    and `circuits`. report: link to report.html, which is made last. skip: rules whose logs are left out. drawn: files
+    of the run's figures; others in the folder are an earlier config's and are left out (None: there are none).
     """
+    there = _figures_there(run, drawn)
     limits = Limits.of(config["findings"])
     findings = find(study, tables, limits)
     answers = summary_table(study, findings)
@@ -58,34 +66,45 @@ def write_index(
         answers=answers.to_dict("records"),
         missing=left_out(findings),
         rules=rules_of(study, findings, limits),
-        models=[{**row, "figures": _figures_of_model(run, str(row["model"]))} for row in models],
-        sections=[_section(run, study, config, findings, name) for name in SECTIONS],
+        models=[{**row, "figures": _figures_of_model(there, str(row["model"]))} for row in models],
+        sections=[_section(run, study, config, findings, there, name) for name in SECTIONS],
         top_files=[name for name in ("config.resolved.yaml", "findings.md") if (run / name).is_file()],
         files=_files(run, skip),
     )
     write_text(run / "index.html", text)
 
 
-def figures_of(run: Path, family: Figure, models: Sequence[str]) -> list[tuple[str, str]]:
-    """(model or "", stem relative to the run) of the family's figures that are there."""
+def _figures_there(run: Path, drawn: Sequence[str] | None) -> set[str]:
+    """Paths of the PNG files of figures, relative to the run."""
+    there = {path.relative_to(run).as_posix() for path in (run / "figures").rglob("*.png")}
+    return there if drawn is None else there & {Path(file).relative_to(run).as_posix() for file in drawn}
+
+
+def figures_of(there: Collection[str], family: Figure, models: Sequence[str]) -> list[tuple[str, str]]:
+    """(model or "", stem relative to the run) of the family's figures that are there. there: their PNG files."""
     wanted = [(m, family.stem.format(model=m)) for m in models] if family.per_model else [("", family.stem)]
     stems = [(model, f"figures/{stem}") for model, stem in wanted]
-    return [(model, stem) for model, stem in stems if (run / f"{stem}.png").is_file()]
+    return [(model, stem) for model, stem in stems if f"{stem}.png" in there]
 
 
-def _figures_of_model(run: Path, model: str) -> dict[str, str]:
+def _figures_of_model(there: Collection[str], model: str) -> dict[str, str]:
     """Paths of the figures that a model's numbers lead to; empty where a figure is not there."""
-    found = {name: figures_of(run, BY_NAME[name], [model]) for name in ("behaviour", "circuits", "faithfulness")}
+    found = {name: figures_of(there, BY_NAME[name], [model]) for name in ("behaviour", "circuits", "faithfulness")}
     return {name: f"{stems[0][1]}.png" if stems else "" for name, stems in found.items()}
 
 
 def _section(
-    run: Path, study: Study, config: Mapping[str, Any], findings: Sequence[Finding], name: str
+    run: Path,
+    study: Study,
+    config: Mapping[str, Any],
+    findings: Sequence[Finding],
+    there: Collection[str],
+    name: str,
 ) -> dict[str, Any]:
     """A question with its sentences and figures; figures of single models stand together by family."""
     single, families = [], []
     for family in (one for one in FAMILIES if SECTION_OF[one.name] == name):
-        found = figures_of(run, family, study.models)
+        found = figures_of(there, family, study.models)
         if found and family.per_model:
             shown = [_figure(run, stem, study.label(model), "") for model, stem in found]
             families.append({"title": family.title, "caption": caption(family.name, config), "figures": shown})

@@ -19,9 +19,13 @@ import yaml
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json, read_table, write_table, write_text
+from entity_mech.reporting.findings.same_functions import carried
+from entity_mech.reporting.tables import Tables
+from entity_mech.task.pair_kinds import in_words
 
 MARK = "<!-- tables: written by `python -m entity_mech.reporting.planted`; do not edit below -->\n"
 NONE, NO_HEADS = "none", "no heads"
+MEASURED = ("accuracy", "before_pruning", "faithfulness", "answers_kept", "ceiling", "incompleteness")
 Heads = list[tuple[int, int]]
 
 
@@ -33,7 +37,8 @@ def group_table(run: Path) -> pd.DataFrame:
     what the group passes on in truth and by DCM. repaired, named: whether fine-tuning repaired it, and what the
     findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned).
     """
-    functions, findings = read_table(run / "tables" / "dcm.csv"), read_table(run / "tables" / "findings.csv")
+    tables = {name: read_table(run / "tables" / f"{name}.csv") for name in ("dcm", "dcm_answers", "findings")}
+    smallest = _config(run)["findings"]["smallest_effect"]
     rows = []
     for model, wiring in read_wirings(run).items():
         repaired = (wiring["repaired"] or {}).get("group")
@@ -44,10 +49,10 @@ def group_table(run: Path) -> pd.DataFrame:
                     "model": model,
                     "group": letter,
                     **_heads_found(truth, group),
-                    "carries": truth["carries"] or NONE,
-                    "found": function_found(functions, model, letter),
+                    "carries": ", ".join(map(in_words, truth["carries"])),
+                    "found": function_found(tables, model, letter, smallest),
                     "repaired": letter == repaired,
-                    "named": _named(findings, model, letter),
+                    "named": _named(tables["findings"], model, letter),
                 }
             )
     return pd.DataFrame(rows)
@@ -56,11 +61,14 @@ def group_table(run: Path) -> pd.DataFrame:
 def model_table(run: Path, groups: pd.DataFrame) -> pd.DataFrame:
     """How well the circuit does what the model does, a row a model; repaired and named are letters.
 
-    faithfulness, ceiling: of the circuit, and of all heads at the same tokens. incompleteness: the largest of the
+    before_pruning: faithfulness of the candidates, on the pruning prompts; faithfulness, ceiling: of the circuit, and
+    of all heads at the same tokens. answers_kept: share of the model's right answers that the circuit gives too.
+    incompleteness: the largest of the
     random halves and whole groups that were removed. precision, recall: over all groups, after pruning.
     """
     faithfulness = read_table(run / "tables" / "faithfulness.csv")
     completeness = read_table(run / "tables" / "completeness.csv")
+    pruning = read_table(run / "tables" / "pruning.csv").set_index("model")
     rows = []
     for model in groups["model"].unique():
         own = groups[groups["model"] == model]
@@ -72,7 +80,9 @@ def model_table(run: Path, groups: pd.DataFrame) -> pd.DataFrame:
             {
                 "model": model,
                 "accuracy": of.loc["model", "accuracy"],
+                "before_pruning": pruning.loc[model, "faithfulness_before"],
                 "faithfulness": of.loc["circuit", "faithfulness"],
+                "answers_kept": of.loc["circuit", "recall"],
                 "ceiling": of.loc["ceiling", "faithfulness"],
                 "incompleteness": missing["incompleteness"].max(),
                 "heads": kept,
@@ -87,21 +97,20 @@ def model_table(run: Path, groups: pd.DataFrame) -> pd.DataFrame:
 
 def read_wirings(run: Path) -> dict[str, dict[str, Any]]:
     """wiring.json of every model of a run, by name. Raises UserError for a model that has none."""
-    config = yaml.safe_load((run / "config.resolved.yaml").read_text(encoding="utf-8"))
-    return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in config["models"]}
+    return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in _config(run)["models"]}
 
 
-def function_found(functions: pd.DataFrame, model: str, letter: str) -> str:
-    """The desideratum that a group of a model's own circuit is shown to carry, or NONE, or NO_HEADS.
+def _config(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((run / "config.resolved.yaml").read_text(encoding="utf-8"))
+    return found
 
-    Shown: its interval lies above the accuracy without patching and above the interval of every other desideratum.
-    """
-    own = functions[(functions["model"] == model) & (functions["circuit"] == model) & (functions["letter"] == letter)]
-    if own.empty or not own["group_size"].max():
+
+def function_found(tables: Tables, model: str, letter: str, smallest: float) -> str:
+    """What a group of a model's own circuit is shown to carry, as the findings have it; or NONE, or NO_HEADS."""
+    found = carried(tables, model, letter, smallest)
+    if not found.effects:
         return NO_HEADS
-    best, *others = own.sort_values("accuracy", ascending=False).to_dict("records")
-    shown = best["low"] > max([best["none_accuracy"], *(other["high"] for other in others)])
-    return str(best["desideratum"]) if shown else NONE
+    return ", ".join(in_words(one.desideratum) for one in found.shown) or NONE
 
 
 def _heads_found(truth: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def tables_text(run: str, groups: pd.DataFrame, models: pd.DataFrame) -> str:
     circuits = [
         {
             "model": row["model"],
-            **{name: _number(row[name]) for name in ("accuracy", "faithfulness", "ceiling", "incompleteness")},
+            **{name.replace("_", " "): _number(row[name]) for name in MEASURED},
             "heads": str(row["heads"]),
             "precision / recall": _pair(row["precision"], row["recall"]),
         }

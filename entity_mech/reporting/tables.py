@@ -17,7 +17,7 @@ UNION, WHOLE = (
     "whole_circuit",
 )  # parts of a circuit beside its groups: the chosen heads of all groups, all heads
 BETWEEN = ["base", "model", "donor", "target", "circuit"]
-HEADS = ["search", "letter", "token", "layer", "head", "score", "kept"]
+HEADS = ["search", "letter", "token", "layer", "head", "score", "kept", "put_back"]
 HALF = 0.5  # of resampled scenes: heads kept less often are drawn hollow
 MODELS = [
     "model", "label", "color", "accuracy", "accuracy_low", "accuracy_high", "heads", "heads_by_group",
@@ -40,14 +40,20 @@ def is_true(column: pd.Series) -> pd.Series:
 
 
 def circuit_table(circuit: Mapping[str, Any]) -> pd.DataFrame:
-    """Candidates of a circuit file: search, letter, token, layer, head, score, kept (False: pruned away)."""
+    """Candidates of a circuit file: search, letter, token, layer, head, score, kept (False: pruned away), put_back
+    (True: pruned away and taken back, because the circuit broke).
+
+    score: NaN in a given circuit whose scores are not known.
+    """
+    back = {(one["group"], one["layer"], one["head"]) for one in circuit.get("put_back", [])}
     rows = []
     for group in circuit["groups"]:
         kept = {(head["layer"], head["head"]) for head in group["heads"]}
         listed = {(head["layer"], head["head"]): head for head in (*group.get("candidates", []), *group["heads"])}
         for (layer, head), entry in sorted(listed.items()):
             about = (group["name"], group["letter"], group["token"], layer, head)
-            rows.append((*about, entry.get("score", np.nan), (layer, head) in kept))
+            score, again = entry.get("score"), (group["name"], layer, head) in back
+            rows.append((*about, np.nan if score is None else score, (layer, head) in kept, again))
     return pd.DataFrame(rows, columns=HEADS)
 
 
@@ -71,14 +77,14 @@ def scored_heads(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | Non
     )
 
 
-def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
+def faithfulness_table(study: Study, results: pd.DataFrame) -> pd.DataFrame:
     """One row a circuit and model: the circuit's numbers, the ceiling's, mean and SD over random circuits.
 
     random_below: how many of `random_draws` random circuits are less accurate.
     """
     names = ("accuracy", "faithfulness", "recall", "agreement")
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    rows, known = [], published_circuit_accuracy()
+    rows, known = [], published_circuit_accuracy(study)
     for key, part in results.groupby(["circuit", "model"], sort=False):
         circuit, model = map(str, key)
         own = part[part["kind"] == "circuit"]
@@ -103,14 +109,14 @@ def faithfulness_table(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overlap_table(circuits: pd.DataFrame, correlation: pd.DataFrame) -> pd.DataFrame:
+def overlap_table(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> pd.DataFrame:
     """What every two circuits share, with the rank correlation of their scores and the published Jaccard.
 
     circuits: tables/overlap.csv. correlation: tables/score_correlation.csv.
     """
     scores = correlation.rename(columns={"model_1": "circuit_1", "model_2": "circuit_2", "search": "group"})
     table = circuits.merge(scores[["circuit_1", "circuit_2", "group", "spearman"]], how="left")
-    known = published("overlap")
+    known = published(study, "overlap")
     known["published"] = known["shared"] / (known["heads_1"] + known["heads_2"] - known["shared"])
     return table.merge(known[["circuit_1", "circuit_2", "letter", "published"]], how="left")
 
@@ -126,21 +132,21 @@ def beside_random(results: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return chosen.merge(random, on=[*BETWEEN, *keys], how="left")
 
 
-def cmap_table(results: pd.DataFrame) -> pd.DataFrame:
+def cmap_table(study: Study, results: pd.DataFrame) -> pd.DataFrame:
     """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
     own = results[results["kind"] == "own"].drop_duplicates("target").set_index("target")["accuracy"]
-    return _across_models(beside_random(results, ["part"]), own, "cmap", ["part"])
+    return _across_models(study, beside_random(results, ["part"]), own, "cmap", ["part"])
 
 
-def cmap_inputs_table(results: pd.DataFrame, behaviour: pd.DataFrame) -> pd.DataFrame:
+def cmap_inputs_table(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) -> pd.DataFrame:
     """As `cmap_table`, a row a group and input. behaviour: for the models' own accuracies."""
     own = behaviour[behaviour["metric"] == "accuracy"].set_index("model")["value"]
-    return _across_models(beside_random(results, ["part", "input"]), own, "cmap_inputs", ["part", "input"])
+    return _across_models(study, beside_random(results, ["part", "input"]), own, "cmap_inputs", ["part", "input"])
 
 
-def _across_models(table: pd.DataFrame, own: pd.Series, name: str, keys: list[str]) -> pd.DataFrame:
+def _across_models(study: Study, table: pd.DataFrame, own: pd.Series, name: str, keys: list[str]) -> pd.DataFrame:
     table["donor_accuracy"], table["target_accuracy"] = table["donor"].map(own), table["target"].map(own)
-    table = beside(table, name, ["donor", "target", *keys])
+    table = beside(study, table, name, ["donor", "target", *keys])
     table.loc[table["circuit"] != table["donor"], "published"] = np.nan  # the paper patched the donor's own circuit
     return table
 
@@ -151,7 +157,7 @@ def models_table(study: Study, tables: Tables, answers: pd.DataFrame) -> pd.Data
     tables: behaviour, circuits (tables/circuits.csv), faithfulness. answers: the short answers, a row a fine-tuned
     model (findings.page.summary_table); they are empty for other models.
     """
-    faith, circuits = faithfulness_table(tables["faithfulness"]), tables["circuits"]
+    faith, circuits = faithfulness_table(study, tables["faithfulness"]), tables["circuits"]
     kept = circuits[is_true(circuits["kept"])]
     rows = []
     for model in study.models:

@@ -34,6 +34,18 @@ CIRCUIT = (
             "score_heads": Job("between", 2000, 10),
         },
         tables={"path_patching": "models/{model}/path_patching.csv"},
+        needs={"path_patching": "scores"},
+    ),
+    Stage(
+        "given",
+        "Which scores and circuits were given instead of being searched for?",
+        jobs={"take_scores": Job("between", 1500, 3), "take_circuit": Job("between", 1500, 3)},
+        tables={
+            "given_scores": "models/{model}/given_scores.csv",
+            "given_circuits": "models/{model}/given_circuit.csv",
+        },
+        needs={"given_scores": "given_scores", "given_circuits": "given_circuit"},
+        found_in=("given_scores", "given_circuits"),
     ),
     Stage(
         "prune_circuits",
@@ -44,9 +56,14 @@ CIRCUIT = (
             "prune_circuit": Job("model", 3000, 10, copies=3, minutes_per_gb=15),
             "tabulate_circuits": Job("tables", 1000, 2),
         },
-        tables={"circuits": "", "significance": "models/{model}/significance.csv"},
+        tables={
+            "circuits": "",
+            "significance": "models/{model}/significance.csv",
+            "pruning": "models/{model}/pruning.csv",
+        },
+        needs={"significance": "pruning", "pruning": "pruning"},
         files=("circuits/{model}.json",),
-        found_in=("circuits",),
+        found_in=("circuits", "pruning"),
         section="circuit",
         figures=(
             Figure(
@@ -55,6 +72,7 @@ CIRCUIT = (
                 ("path_patching", "circuits"),
                 style=("font_size", "colormap"),
                 per_model=True,
+                needs="scores",
                 draw="score_maps",
                 caption="""
                     Score of every head in every search: mean relative change of the correct object's probability
@@ -73,11 +91,12 @@ CIRCUIT = (
                 "Effect of each head",
                 ("circuits",),
                 per_model=True,
+                needs="scores",
                 caption="""
                     Path-patching score of every candidate, group by group and the strongest first: mean relative
                     change of the correct object's probability when only the head's path to the search's receivers
                     carries its output on a corrupted prompt. Names are layer.head. Grey: pruned away, because
-                    accuracy falls by less than {{ config.pruning.threshold }} of itself without the head.
+                    accuracy falls by less than {{ least_drop }} of itself without the head. {{ given }}
                     {{ scored }}; nothing is ablated for the scores; seed {{ config.seed }}; single heads have no
                     interval.
                 """,
@@ -91,7 +110,7 @@ CIRCUIT = (
                 caption="""
                     Heads of the circuit by layer, above the word at which each group sits, and the inputs (q, k, v)
                     that each group feeds. A candidate is pruned away when accuracy falls by less than
-                    {{ config.pruning.threshold }} of itself without it. Hollow: kept in fewer than half of the
+                    {{ least_drop }} of itself without it. {{ given }} Hollow: kept in fewer than half of the
                     resamples of scenes. {{ mean_ablation }}. n =
                     {{ config.prompts.pruning }} prompts of the pruning split; seed {{ config.seed }}; no interval.
                 """,
@@ -103,6 +122,7 @@ CIRCUIT = (
         "How often would other scenes give the same heads?",
         jobs={"resample_scenes": Job("tables", 2000, 5)},
         tables={"stability": "models/{model}/stability.csv"},
+        needs={"stability": "effects"},
         found_in=("stability",),
     ),
     Stage(
@@ -116,6 +136,7 @@ CIRCUIT = (
             "wordings": "models/{model}/wordings.csv",
             "wording_heads": "models/{model}/wording_heads.csv",
         },
+        needs={"wordings": "pruning", "wording_heads": "pruning"},
         found_in=("wordings",),
         optional=True,
     ),
@@ -198,6 +219,7 @@ CIRCUIT = (
             "circuit_size": "models/{model}/circuit_size.csv",
             "circuit_size_summary": "models/{model}/circuit_size_summary.csv",
         },
+        needs={"circuit_size": "scores", "circuit_size_summary": "scores"},
         section="circuit",
         figures=(
             Figure(

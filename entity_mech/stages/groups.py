@@ -26,8 +26,10 @@ GROUPS = (
                 ("dcm",),
                 caption="""
                     Accuracy on counterfactual pairs when the heads that a trained mask chose are patched from the
-                    source prompt: does the group carry the {{ config.dcm.desiderata | join(" or the ") }}? Ticks:
-                    no head and every head of the group patched. At the right: heads chosen, of the group's. n =
+                    source prompt: does the group carry the
+                    {{ config.dcm.desiderata | map("replace", "_", " ") | join(" or the ") }}? Ticks: no head and
+                    every head of the group patched. At the right: heads chosen, of the group's; in brackets where
+                    they are not shown to do more than no head, so that none is used later. n =
                     {{ config.dcm.pairs.test }} test pairs each; nothing is ablated; 95% intervals over scenes; seed
                     {{ config.seed }}.
                 """,

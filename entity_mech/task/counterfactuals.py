@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entity_mech.errors import UserError
+from entity_mech.task.pair_kinds import what_pairs_need
 from entity_mech.task.scenes import Scenes, SceneSource, hashes
 
 _ROUNDS = 200
@@ -149,13 +150,15 @@ def desideratum(source: SceneSource, base: Queries, kind: str) -> tuple[Queries,
 
     object: the source's own answer, which is not in the base scene. label: the base object in the box with the
     source's query label; that box is neither the base's queried one nor at the source's queried index. position:
-    the base object at the source's queried index; the source's query label is not in the base scene.
+    the base object at the source's queried index; the source's query label is not in the base scene. known_object:
+    the source's own answer, which is in the base scene, but neither in the base's queried box nor at the source's
+    queried index; the source's query label is not in the base scene.
     Raises UserError when the words leave too little choice.
     """
-    accepts = {"object": _new_answer, "label": _known_label, "position": _unknown_label}[kind]
+    accepts = _ACCEPTS[kind]
     _check_possible(source, kind)
     found = draw_partners(source, base, accepts, f"pairs for desideratum {kind}")
-    if kind == "object":
+    if kind in ("object", "known_object"):
         return found, found.answer
     place = _place_of_label(base, found) if kind == "label" else found.index
     return found, at(base.scenes.objects, place)
@@ -209,30 +212,29 @@ def _unknown_label(base: Queries, source: Queries) -> np.ndarray:
 
 
 def _known_label(base: Queries, source: Queries) -> np.ndarray:
-    place = _place_of_label(base, source)
+    return _elsewhere(_place_of_label(base, source), base, source)
+
+
+def _known_object(base: Queries, source: Queries) -> np.ndarray:
+    place = _place_of(base.scenes.objects, source.answer)
+    good: np.ndarray = _elsewhere(place, base, source) & _unknown_label(base, source)
+    return good
+
+
+def _elsewhere(place: np.ndarray, base: Queries, source: Queries) -> np.ndarray:
+    """Where a box of the base is neither its queried one nor at the source's queried index, bool [row]."""
     good: np.ndarray = (place >= 0) & (place != base.index) & (place != source.index)
     return good
 
 
 def _place_of_label(base: Queries, source: Queries) -> np.ndarray:
-    """Index of the source's query label among the base's labels, -1 where it is absent."""
-    has = base.scenes.labels == source.label[:, None]
+    return _place_of(base.scenes.labels, source.label)
+
+
+def _place_of(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index of a word in its row, [row, box], [row] -> [row]; -1 where it is absent."""
+    has = table == wanted[:, None]
     return np.where(has.any(1), has.argmax(1), -1)
-
-
-def lacking(kind: str, boxes: int, objects: int, labels: int) -> str:
-    """What so many boxes, objects and labels lack for pairs of a kind; empty when nothing is.
-
-    kind: a desideratum, or `next_segment`.
-    """
-    needs = {
-        "object": objects <= boxes and "an object that is not in the base scene",
-        "label": boxes < 3 and "three boxes: the target's, the base's and the source's index all differ",
-        "position": labels <= boxes and "a label that is not in the base scene",
-        "next_segment": (boxes < 3 and "three boxes")
-        or (labels <= boxes and "a label that is not in the base scene"),
-    }[kind]
-    return f"needs {needs}; there are {boxes} boxes, {objects} objects and {labels} labels" if needs else ""
 
 
 def lacking_beside(count: int, boxes: int, objects: int, labels: int) -> str:
@@ -243,6 +245,17 @@ def lacking_beside(count: int, boxes: int, objects: int, labels: int) -> str:
     return ""
 
 
+_ACCEPTS: dict[str, Accepts] = {
+    "object": _new_answer,
+    "label": _known_label,
+    "position": _unknown_label,
+    "known_object": _known_object,
+}
+
+
 def _check_possible(source: SceneSource, kind: str) -> None:
-    if problem := lacking(kind, source.boxes, len(source.words.objects), len(source.words.labels)):
-        raise UserError(f"{kind}: {problem}")
+    objects, labels = len(source.words.objects), len(source.words.labels)
+    if needed := what_pairs_need(kind, source.boxes, objects, labels):
+        raise UserError(
+            f"{kind}: needs {needed}; there are {source.boxes} boxes, {objects} objects and {labels} labels"
+        )

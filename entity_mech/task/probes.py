@@ -11,12 +11,11 @@ from entity_mech.task.counterfactuals import (
     Queries,
     beside,
     desideratum,
-    lacking,
     lacking_beside,
     next_segment,
     unused,
 )
-from entity_mech.task.pair_kinds import PLAIN_PROBE
+from entity_mech.task.pair_kinds import PLAIN_PROBE, what_pairs_need
 from entity_mech.task.prompts import PLAIN, Change
 from entity_mech.task.scenes import Scenes, SceneSource
 from entity_mech.task.task import Task
@@ -68,7 +67,8 @@ def probe_lacking(probe: str, task: Task, objects: int, labels: int) -> str:
     count = 1 if probe in _WITH_SEGMENT else 0
     if probe == "boxes_before_segment":
         count = (task.texts.boxes_before_segment or "").count("{label}")
-    return lacking(kind, task.boxes, objects, labels) or lacking_beside(count, task.boxes, objects, labels)
+    needed = what_pairs_need(kind, task.boxes, objects, labels)
+    return f"needs {needed}" if needed else lacking_beside(count, task.boxes, objects, labels)
 
 
 def _position(source: SceneSource, base: Queries) -> tuple[Queries, np.ndarray]:

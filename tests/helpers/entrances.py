@@ -55,7 +55,11 @@ def many(*more: str) -> str:
 # Without the desideratum that needs three boxes, and on few prompts.
 FEW: dict[str, Any] = {
     "prompts": {"discovery": 4, "pruning": 4, "ablation": 4, "evaluation": 4},
-    "dcm": {"pairs": {"train": 4, "validation": 4, "test": 4}, "desiderata": ["object", "position"]},
+    "dcm": {
+        "pairs": {"train": 4, "validation": 4, "test": 4},
+        "desiderata": ["object", "position"],
+        "learning_rate": 1,
+    },
     "searches": [{"name": "a", "letter": "A", "token": "last", "receivers": ["logits"]}],
     "patching": {"pairs": 4},
     "leave_out": ["probes"],

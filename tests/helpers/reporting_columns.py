@@ -14,6 +14,7 @@ from entity_mech.methods import (
     faithfulness,
     knockout,
     overlap,
+    put_back,
     role_map,
     stability,
     wordings,
@@ -40,6 +41,7 @@ def _scores() -> pd.DataFrame:
 COLUMNS = {
     "behaviour": list(_behaviour()),
     "path_patching": ["model", *_scores()],
+    "pruning": put_back.SUMMARY_COLUMNS,
     "stability": ["model", *stability.COLUMNS],
     "wordings": ["model", *wordings.COLUMNS],
     "faithfulness": faithfulness.COLUMNS,

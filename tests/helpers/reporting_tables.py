@@ -90,6 +90,22 @@ def circuits(study: Study) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
+def pruning(study: Study) -> pd.DataFrame:
+    """All models/{model}/pruning.csv: no head came back."""
+    found = circuits(study)
+    rows: list[dict[str, object]] = []
+    for model in study.models:
+        own = found[found["model"] == model]
+        kept = int(own["kept"].sum())
+        row = {"model": model, "candidates": len(own), "minimal": kept, "put_back": 0, "kept": kept, "names": ""}
+        for name, share in (("before", 0.99), ("minimal", 0.96), ("after", 0.96)):
+            row |= {f"faithfulness_{name}": share}
+            row |= {f"faithfulness_{name}_{end}": value for end, value in interval(share).items()}
+        more = {"accuracy_before": 0.7, "n": 300, "threshold": 0.01, "least_prompts": 2, "restore_below": 0.9}
+        rows.append(row | more)
+    return as_written("pruning", pd.DataFrame(rows))
+
+
 def stability(study: Study, kept_frequency: float = 0.9) -> pd.DataFrame:
     """All models/{model}/stability.csv, for the heads of the circuits."""
     table = circuits(study)[["model", "search", "letter", "layer", "head", "kept"]]
@@ -219,6 +235,7 @@ def run_tables(study: Study, accuracy: dict[str, float] | None = None) -> dict[s
     return {
         "behaviour": behaviour(study, accuracy),
         "circuits": circuits(study),
+        "pruning": pruning(study),
         "faithfulness": faithfulness(study),
         "dcm": dcm(study),
         "cmap": cmap(study),

@@ -17,7 +17,7 @@ models: [{{name: base, path: {model}}}]
 prompts: {{discovery: 14, pruning: 14, ablation: 14, evaluation: 14}}
 path_patching: {{prompts: all}}
 faithfulness: {{random_circuits: 1}}
-dcm: {{pairs: {{train: 16, validation: 8, test: 8}}, epochs: 1, batch_size: 8, validate_every: 1}}
+dcm: {{pairs: {{train: 16, validation: 8, test: 8}}, epochs: 1, batch_size: 2, validate_every: 1}}
 figures: {{formats: [png], dpi: 60}}
 compute: {{batch_size: 1}}
 """

@@ -30,7 +30,7 @@ CONFIG: dict[str, Any] = {
     ],
     "prompts": {"discovery": 70, "pruning": 70, "ablation": 70, "evaluation": 70},
     "faithfulness": {"random_circuits": 2},
-    "dcm": {"pairs": {"train": 64, "validation": 32, "test": 32}, "epochs": 1},
+    "dcm": {"pairs": {"train": 64, "validation": 32, "test": 32}, "epochs": 1, "learning_rate": 0.5},
     "cmap": {"random_draws": 2},
     "completeness": {"random_halves": 2},
     "patching": {"pairs": 16, "resamples": 2},

@@ -39,6 +39,7 @@ SMALL = {"boxes": 2, "objects": list("abcd"), "labels": "XYZ"}
 WEIGHTS = (ROOT / "demo_models/tiny/base/model.safetensors").read_bytes()
 A = search("a", "A", "last", "logits")
 LONG = "x" * 70
+ENDLESS = f'{{"weight_map": {{"a": "{LONG * 5}"}}}}'
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [*{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}]\n"
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -152,6 +153,13 @@ CASES: list[tuple[str, Entrance, str]] = [
     ("a stage's typo", config({"leave_out": ["prbes"]}), "leave_out[0]: 'prbes' is not one of"),
     ("twice left out", config({"leave_out": ["probes", "probes"]}), "leave_out: 'probes' stands there twice"),
     ("2 boxes, label", config({"task": {"boxes": 2}}), "dcm.desiderata: 'label' needs three boxes"),
+    ("2 boxes, known", config({"task": {"boxes": 2}, "dcm": {"desiderata": ["known_object"]}}), "needs three boxes"),
+    ("a mask of few steps", config({"dcm": {"pairs": {"train": 96}}}), "dcm.learning_rate 0.1, and a weight has to fall"),
+    ("a slow mask", config({"dcm": {"learning_rate": 0.001}}), "dcm.pairs.train: 1000 pairs are too few for a mask"),
+    ("few pairs of probes", config({"probes": {"pairs": {"train": 32}}}), "probes.pairs.train: 32 pairs are too few"),
+    ("scores nowhere", models({"name": "m", "scores": "s.csv"}), "models[1].scores (m): s.csv: there is no such file"),
+    ("{x} in scores", models({"name": "m", "scores": "{x}.csv"}), "models[1].scores: '{x}.csv' should be a path"),
+    ("own threshold 5", models({"name": "m", "threshold": 5}), "models[1].threshold: 5 should be at most 1."),
     ("9 labels, probes", task(labels="ABCDEFGHI"), "for 'boxes_before_segment' 7 boxes need 10 labels, and there"),
     ("few scenes", config({**FEW, "task": SMALL, "prompts": {}}), "prompts.ablation: needs 500 different scenes;"),
     ("carries", chain(A | {"carries": "position"}, dcm={"desiderata": ["object"]}), "is not in dcm.desiderata:"),
@@ -226,7 +234,7 @@ CASES: list[tuple[str, Entrance, str]] = [
     ("tokenizer no JSON", model_file("tokenizer.json", "{"), "tokenizer.json cannot be read"),
     ("an index of text", model_file("model.safetensors.index.json", '{"weight_map": "x/y"}'), "weight_map should"),
     ("a shard outside", model_file("model.safetensors.index.json", '{"weight_map": {"a": "../x"}}'), "not '../x'"),
-    ("an endless shard", model_file("model.safetensors.index.json", f'{{"weight_map": {{"a": "{LONG * 5}"}}}}'), "not 'x"),
+    ("an endless shard", model_file("model.safetensors.index.json", ENDLESS), "weight_map should give"),
     ("adapter no JSON", adapter("{"), "adapter_config.json cannot be read"),
     ("rank as text", adapter(r="16"), "adapter_config.json: r is '16'; it should be a whole number from 1"),
     ("alpha a list", adapter(lora_alpha=[1]), "lora_alpha is [1]; it should be a number"),
@@ -289,7 +297,7 @@ GOOD: dict[str, Entrance] = {
     "an anchor": config("dcm: &a {epochs: 1}\nstability: {<<: {resamples: 5}}\n"),
     "a hostile label": models({"name": "m", "label": "</script><b>$x^{$ {{ 7 }}"}),
     "another palette": config({"figures": {"palette": "Set2", "colormap": "coolwarm"}}),
-    "a number as YAML's text": config({"dcm": {"learning_rate": "1e-3"}}),
+    "a number as YAML's text": config({"dcm": {"learning_rate": "2e-1"}}),
     "the shipped model": model(),
     "a command line": command("prune_circuits", "--cores", "2", "--configfile", "mine.yaml", "--config", "seed=2"),
 }

@@ -8,6 +8,7 @@ import yaml
 from entity_mech.config import generate
 from entity_mech.config.files import as_yaml, run_name
 from entity_mech.config.load import load_config
+from entity_mech.config.notes import notes
 from entity_mech.config.schema import Config
 from entity_mech.errors import UserError
 
@@ -109,6 +110,24 @@ def test_all_mistakes_are_said_at_once():
     assert sorted(starts) == sorted(["sed", "dcm.epochs", "dcm.ties", "task.labels", "models[0].base"])
     again = mistakes({"base": "m", "searches": [A, A], "leave_out": ["probes"]})
     assert [line.split(":")[0] for line in again] == ["base", "searches", "searches"]
+
+
+def test_masks_that_can_just_choose_a_head_are_allowed():
+    five_steps, one_large_step = {"train": 160}, {"train": 32}
+    load_config({"dcm": {"pairs": five_steps, "epochs": 1, "validate_every": 1}}, check_files=False)
+    load_config({"dcm": {"pairs": one_large_step, "learning_rate": 0.5}, "leave_out": ["probes"]}, check_files=False)
+
+
+def test_too_few_prompts_for_the_threshold_are_a_note():
+    few = load_config({"prompts": {"pruning": 140}}, check_files=False)
+    assert notes(few) == [
+        "prompts.pruning: 140 prompts are too few for pruning.threshold = 0.01: the 2 prompts of "
+        "pruning.least_prompts are 1.4% of them, and a head stays only where it costs as much. The threshold decides "
+        "from 200 prompts on."
+    ]
+    for own in ({"threshold": 0.015}, {"least_prompts": 1}, {"threshold": 0}):
+        assert notes(load_config({"prompts": {"pruning": 140}, "pruning": own}, check_files=False)) == []
+    assert notes(load_config({}, check_files=False)) == []
 
 
 def models(*names: str, **more) -> list[dict]:

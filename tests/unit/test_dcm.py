@@ -10,7 +10,7 @@ from entity_mech.engine.prefix import EditPlan
 from entity_mech.methods import dcm
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.dcm import DcmOptions, Desideratum, GroupSplit, Split, chosen_by, run_dcm, train_mask
-from entity_mech.methods.head_patching import heads_at, patched_predictions, plan_of
+from entity_mech.methods.head_patching import carriers, heads_at, patched_predictions, plan_of
 from tests.helpers.planted_pairs import CIRCUIT, GROUP, A, D, data_for, literal_logits
 from tests.helpers.random_models import decoder_from, random_llama
 
@@ -110,6 +110,25 @@ def test_tables_and_empty_groups(model):
     again = run_dcm(decoder_from(model), CIRCUIT, [desideratum(model, n=32)], options)
     for name in ("summary", "curves", "heads", "answers"):
         assert getattr(found, name).equals(getattr(again, name))
+
+
+def test_a_selection_at_chance_is_none(model, capsys):
+    """A mask has a best choice on its validation pairs, on test pairs it may be worth nothing."""
+    decoder, options = decoder_from(model), DcmOptions(batch_size=8)
+    wanted = desideratum(model, A, 1, louder=8.0)
+    other = np.roll(wanted.test.pairs.target, 1)
+    at_chance = replace(
+        wanted, name="chance", test=replace(wanted.test, pairs=replace(wanted.test.pairs, target=other))
+    )
+    found = run_dcm(decoder, Circuit("m", (A,)), [wanted, at_chance], options)
+    rows = found.summary.set_index("desideratum")
+    assert rows["heads"].tolist() == ["1.1", "1.1"]
+    assert rows.loc["planted", "gain_low"] > 0 > rows.loc["chance", "gain_low"]
+    assert found.heads.groupby("desideratum")["selected"].sum().to_dict() == {"planted": 1, "chance": 0}
+    assert carriers(A, "chance", found.heads) == ()
+    assert (
+        "group A, chance: patching the heads that its mask chose is not shown to do more" in capsys.readouterr().err
+    )
 
 
 def test_memory_does_not_change_a_number(model):

@@ -73,15 +73,18 @@ def test_differences_are_paired():
 
 
 def test_a_difference_by_hand():
-    # 20 prompts of 20 scenes, 8 only in a and 2 only in b: with 4 added prompts (half of them unequal) the mean is
-    # 6 / 24 and the mean square 12 / 24
+    # 20 prompts of 20 scenes count as 20 * 19 / 21. 8 are right only in a and 2 only in b, and of 4 added prompts half
+    # are unequal
     a, b = np.array([1] * 8 + [0] * 2 + [1] * 10), np.array([0] * 8 + [1] * 2 + [1] * 10)
     sample = effective_size(a - b - 0.3, np.arange(20))
     assert sample.size == pytest.approx(20)
     assert sample.quantile == pytest.approx(2.093, abs=1e-3)
-    half = 2.093 * ((12 / 24 - (6 / 24) ** 2) / 24) ** 0.5
+    told = 20 * 19 / 21
+    size = told + 4
+    mean, square = 0.3 * told / size, (0.5 * told + 2) / size
+    half = 2.093 * ((square - mean**2) / size) ** 0.5
     found = difference_interval(a, b, np.arange(20))
-    assert found == pytest.approx((0.3, 6 / 24 - half, 6 / 24 + half), abs=1e-3)
+    assert found == pytest.approx((0.3, mean - half, mean + half), abs=1e-3)
 
 
 def test_a_ratio_is_where_the_difference_from_it_is_not_shown():
@@ -96,7 +99,7 @@ def test_a_ratio_is_where_the_difference_from_it_is_not_shown():
         """How many standard errors circuit - theta * model lies from 0, with four prompts over the four patterns."""
         patterns = np.array([(c, m) for c in (0, 1) for m in (0, 1)])
         values = np.concatenate([circuit - theta * model, patterns @ (1, -theta)])
-        weight = np.concatenate([np.full(490, sample.size / 490), np.ones(4)])
+        weight = np.concatenate([np.full(490, sample.size / 490 * 489 / 491), np.ones(4)])
         mean = np.average(values, weights=weight)
         return mean / (np.average((values - mean) ** 2, weights=weight) / weight.sum()) ** 0.5
 

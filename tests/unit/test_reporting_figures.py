@@ -115,7 +115,7 @@ def test_faithfulness_table_takes_mean_and_spread_of_random_circuits() -> None:
     mask = (results["model"] == "chat") & (results["circuit"] == "base") & (results["kind"] == "random")
     results.loc[mask, "faithfulness"] = [0.1, 0.3] * 50
     results.loc[mask, "accuracy"] = [0.0, 0.2] * 50
-    row = faithfulness_table(results).set_index(["circuit", "model"]).loc[("base", "chat")]
+    row = faithfulness_table(study, results).set_index(["circuit", "model"]).loc[("base", "chat")]
     assert row["random_faithfulness"] == pytest.approx(0.2)
     assert row["random_accuracy_sd"] == pytest.approx(np.std([0.0, 0.2] * 50, ddof=1))
     assert row["ceiling_faithfulness"] == pytest.approx(1.01)
@@ -186,7 +186,7 @@ def test_models_of_another_base_are_drawn_but_not_as_fine_tuned() -> None:
 def test_cmap_table_has_controls_and_own_accuracies() -> None:
     study = make_study(names=PAPER)
     results = tables.cmap(study)
-    table = cmap_table(results).set_index(["donor", "target", "circuit", "part"])
+    table = cmap_table(study, results).set_index(["donor", "target", "circuit", "part"])
     row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A")]
     drawn = results[
         (results["donor"] == "goat-7b")

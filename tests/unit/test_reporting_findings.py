@@ -146,9 +146,9 @@ def test_published_values_and_differences() -> None:
 
 def test_published_tables_are_shares() -> None:
     for name in ("behaviour", "dcm", "cmap", "cmap_inputs", "knockout", "patched_heads", "probes"):
-        assert published(name)["accuracy"].between(0, 1).all()
-    assert not (published("dcm")["desideratum"] == "label").any()
-    kept = published("circuit_sizes").groupby("model")["kept"].sum()
+        assert published(PAPER, name)["accuracy"].between(0, 1).all()
+    assert not (published(PAPER, "dcm")["desideratum"] == "label").any()
+    kept = published(PAPER, "circuit_sizes").groupby("model")["kept"].sum()
     assert kept.to_dict() == {"llama-7b": 72, "goat-7b": 175, "float-7b": 175}
 
 

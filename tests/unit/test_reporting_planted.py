@@ -10,11 +10,13 @@ import yaml
 from entity_mech.errors import UserError
 from entity_mech.reporting import planted
 
-TRUTH = {"A": ("object", [[4, 1], [5, 0]]), "B": ("position", [[3, 2], [3, 5]])}
+CONFIG = {"models": [{"name": "tuned", "path": "models/tuned"}], "findings": {"smallest_effect": 0.1}}
+TRUTH = {"A": (["object", "known_object"], [[4, 1], [5, 0]]), "B": (["position"], [[3, 2], [3, 5]])}
 FOUND = {"A": ([[4, 1], [2, 2], [5, 0]], [[4, 1], [2, 2]]), "B": ([[3, 2]], [])}
 SCORES = (-0.8, -0.02, -0.01)
 DCM = ["model", "circuit", "letter", "desideratum", "group_size", "accuracy", "low", "high", "none_accuracy"]
-FAITHFULNESS = ["model", "circuit", "kind", "accuracy", "faithfulness"]
+ANSWERS = ["model", "letter", "desideratum", "scene", "correct", "none_correct"]
+FAITHFULNESS = ["model", "circuit", "kind", "accuracy", "faithfulness", "recall"]
 COMPLETENESS = ["model", "circuit", "kind", "incompleteness"]
 FINDINGS = ["question", "model", "about", "answer"]
 
@@ -26,7 +28,7 @@ def run(tmp_path, monkeypatch):
     run, model = tmp_path / "results" / "small", tmp_path / "models" / "tuned"
     for folder in (run / "tables", run / "circuits", model):
         folder.mkdir(parents=True)
-    (run / "config.resolved.yaml").write_text(yaml.safe_dump({"models": [{"name": "tuned", "path": "models/tuned"}]}))
+    (run / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG))
     groups = {letter: {"carries": carries, "heads": heads} for letter, (carries, heads) in TRUTH.items()}
     (model / "wiring.json").write_text(json.dumps({"groups": groups, "repaired": {"group": "B", "matrix": "W_v"}}))
     circuit = [
@@ -45,8 +47,15 @@ def run(tmp_path, monkeypatch):
         "dcm": (DCM, [(*me, "A", "object", 2, 0.9, 0.8, 1, 0), (*me, "B", "position", 0, 0, 0, 0, 0)]),
         "faithfulness": (
             FAITHFULNESS,
-            [(*me, "model", 0.8, 1), (*me, "circuit", 0.4, 0.5), (*me, "ceiling", 0.72, 0.9), (*me, "random", 0, 0)],
+            [
+                (*me, "model", 0.8, 1, 1),
+                (*me, "circuit", 0.4, 0.5, 0.45),
+                (*me, "ceiling", 0.72, 0.9, 0.85),
+                (*me, "random", 0, 0, 0),
+            ],
         ),
+        "dcm_answers": (ANSWERS, [("tuned", "A", "object", scene, scene % 10 > 0, 0) for scene in range(100)]),
+        "pruning": (["model", "faithfulness_before"], [("tuned", 0.95)]),
         "completeness": (COMPLETENESS, [(*me, "group", 0.3), (*me, "half", 0.1)]),
         "findings": (FINDINGS, [("improved", "tuned", "A", "yes"), ("improved", "tuned", "B", "not shown")]),
     }
@@ -71,19 +80,25 @@ def test_groups_are_compared_head_by_head(run):
 
 def test_models_sum_up(run):
     model = planted.model_table(run, planted.group_table(run)).iloc[0]
-    assert model[["accuracy", "faithfulness", "ceiling", "incompleteness"]].tolist() == [0.8, 0.5, 0.9, 0.3]
+    assert model[list(planted.MEASURED)].tolist() == [0.8, 0.95, 0.5, 0.45, 0.9, 0.3]
     assert (model["heads"], model["precision"], model["recall"]) == (2, 0.5, 0.25)
     assert (model["repaired"], model["named"]) == ("B", "A")
 
 
 @pytest.mark.parametrize(
-    ("position", "low", "found"),
-    [(0.3, 0.25, "position"), (0.3, 0.15, planted.NONE), (0.3, 0.05, planted.NONE)],
-    ids=["above all", "within another's interval", "not above no patching"],
+    ("moved", "found"),
+    [
+        ({"position": 90, "known_object": 80}, "position, known object"),
+        ({"position": 90, "known_object": 5}, "position"),
+        ({"position": 14, "known_object": 5}, planted.NONE),
+        ({}, planted.NO_HEADS),
+    ],
 )
-def test_a_function_is_shown_above_its_rivals_and_above_no_patching(position, low, found):
-    rows = [("m", "m", "B", "position", 2, position, low, 0.4, 0.1), ("m", "m", "B", "label", 2, 0.1, 0, 0.2, 0.1)]
-    assert planted.function_found(pd.DataFrame(rows, columns=DCM), "m", "B") == found
+def test_a_group_is_shown_to_carry_what_the_findings_say(moved, found):
+    rows = [("m", "m", "B", kind, 2, n / 100, 0, 1, 0) for kind, n in moved.items()]
+    pairs = [("m", "B", kind, scene, scene < n, 0) for kind, n in moved.items() for scene in range(100)]
+    tables = {"dcm": pd.DataFrame(rows, columns=DCM), "dcm_answers": pd.DataFrame(pairs, columns=ANSWERS)}
+    assert planted.function_found(tables, "m", "B", 0.1) == found
 
 
 def test_the_page_gets_its_tables_below_the_mark(run, monkeypatch, capsys):
@@ -94,7 +109,7 @@ def test_the_page_gets_its_tables_below_the_mark(run, monkeypatch, capsys):
     text = page.read_text()
     assert text.startswith("# Prose")
     assert "old tables" not in text
-    assert "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object | object |" in text
+    assert "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object, known" in text
     assert "| tuned | B | yes | not shown |" in text
     assert text.endswith(capsys.readouterr().out.rstrip() + "\n")
     assert len(pd.read_csv(run / "tables" / "planted_groups.csv")) == 2

@@ -9,7 +9,16 @@ import pytest
 import tests.helpers.reporting_stage_tables as more
 import tests.helpers.reporting_tables as tables
 from entity_mech.methods.multiple import holm
-from entity_mech.methods.sense import at_chance, low_ceiling, missing_searches, no_better_than_random, weak_model
+from entity_mech.methods.sense import (
+    at_chance,
+    hidden_groups,
+    low_ceiling,
+    missed_heads,
+    missing_searches,
+    no_better_than_random,
+    weak_model,
+)
+from entity_mech.reporting.findings.own_circuit import HIDDEN
 from entity_mech.reporting.findings.page import findings_markdown, verdict
 from entity_mech.reporting.findings.rules import tests_of as headline_tests
 from tests.helpers.reporting_answers import LIMITS, about, found_in
@@ -55,6 +64,53 @@ def test_a_needed_token_outside_the_chain_asks_for_a_search() -> None:
         "those at `object`, by 12 points [10, 14] without those at `separator`. Add searches there."
     )
     assert missing_searches("base", table, ["last", "separator", "object"], 0.05) == ""
+
+
+def test_a_search_that_finds_nothing_where_the_model_needs_heads_is_named() -> None:
+    table = role_map(last=(0.7, 1e-6), query_label=(0.85, 1e-6), label=(0.01, 0.4))
+    empty = {"group B": "last", "group C": "query_label", "group D": "label"}
+    said = hidden_groups("m", table, empty, ["last"], 0.05)
+    assert said.startswith(
+        "No heads of group C were found in m although it needs heads there: accuracy falls by 85 points [83, 87] "
+        "without those at `query_label`. Heads that do the same work"
+    )
+    assert hidden_groups("m", table, {"group D": "label"}, ["last"], 0.05) == ""
+    assert hidden_groups("m", table, {"group C": "query_label"}, ["query_label"], 0.05) == ""
+
+
+def test_hidden_groups_stand_in_the_findings() -> None:
+    given = run_tables(TWO) | {"role_map": more.role_map(TWO)}
+    assert not any(one.about == HIDDEN for one in found_in(TWO, given))
+    circuits, table = given["circuits"], given["role_map"]
+    circuits.loc[(circuits["model"] == "chat") & (circuits["letter"] == "C"), "kept"] = False
+    table.loc[(table["kind"] == "needed") & (table["tokens"] == "query_label"), ["drop", "drop_p"]] = [0.6, 1e-6]
+    findings = found_in(TWO, given)
+    assert [one.model for one in findings if one.about == HIDDEN] == ["chat"]
+    said = about(findings, "same_circuit", "chat", HIDDEN).sentence
+    assert said.startswith("No heads of group C (position detector) were found in chat (control) although it needs")
+
+
+def test_candidates_that_carry_much_less_than_their_tokens_are_told() -> None:
+    assert missed_heads("m", 0.5, 1.0, 0.5) == ""
+    given = run_tables(TWO)
+    assert "searches miss heads" not in " ".join(one.sentence for one in found_in(TWO, given))
+    given["pruning"].loc[given["pruning"]["model"] == "chat", "faithfulness_before"] = 0.14
+    said = about(found_in(TWO, given), "same_circuit", "chat", "own circuit's worth").sentence
+    assert "found there 14%, before any was pruned: the searches miss heads that it needs." in said
+
+
+def test_what_pruning_did_is_told() -> None:
+    given = run_tables(TWO)
+    said = about(found_in(TWO, given), "same_circuit", "chat", "pruning").sentence
+    assert said.startswith("Of 16 heads that the searches found in chat (control), pruning leaves ")
+    assert "they recover 96% [92%, 100%] of the model's accuracy, and all of them 99% [95%, 100%]." in said
+    assert "came back" not in said
+    row = given["pruning"]["model"] == "chat"
+    given["pruning"].loc[row, ["put_back", "names", "faithfulness_minimal", "n"]] = [1, "A 4.1", 0.02, 140]
+    said = about(found_in(TWO, given), "same_circuit", "chat", "pruning").sentence
+    assert "it falls from 99% of the model's accuracy to 2%. 1 head came back, with which it reaches 96%: A 4" in said
+    assert "2 of the 140 pruning prompts are more than pruning.threshold (0.01): 2.0% of the accuracy" in said
+    assert "From 286 prompts on the threshold decides." in said
 
 
 def test_the_role_map_stands_before_the_circuit() -> None:

@@ -54,7 +54,9 @@ def test_kept_by_hand():
     before = np.ones((3, 4), dtype=bool)
     after = np.array([[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]], dtype=bool)
     weights = np.array([[1, 1, 1, 1], [2, 2, 0, 0], [0, 1, 1, 2], [4, 0, 0, 0]])
-    assert kept_counts(Judged(before, after), weights, PruningOptions(threshold=0.01)).tolist() == [2, 0, 4]
+    one = PruningOptions(threshold=0.01, least_prompts=1)
+    assert kept_counts(Judged(before, after), weights, one).tolist() == [2, 0, 4]
+    assert kept_counts(Judged(before, after), weights, PruningOptions(threshold=0.01)).tolist() == [1, 0, 4]
     assert kept_counts(Judged(before, after), weights, PruningOptions(threshold=0.5)).tolist() == [1, 0, 4]
     nothing = Judged(after[2:], after[2:])
     assert kept_counts(nothing, weights, PruningOptions()).tolist() == [4]  # undefined stays, as in pruning

@@ -54,9 +54,9 @@ def test_figures_of_a_stage_need_no_table_of_a_stage_that_can_be_left_out():
 
 
 def test_a_run_has_the_stages_that_it_does_not_leave_out():
-    assert TUNED.stages(STAGES) == STAGES
+    assert [one.name for one in STAGES if one not in TUNED.stages(STAGES)] == ["given"]
     names = {stage.name for stage in Run(("base",), "base", (), (("base", "base"),), ("probes",)).stages(STAGES)}
-    assert {stage.name for stage in STAGES} - names == {"probes", "cmap", "cmap_inputs"}
+    assert {stage.name for stage in STAGES} - names == {"given", "probes", "cmap", "cmap_inputs"}
     assert {"cmap_inputs", "role_map"} < set(OPTIONAL)
     assert not {"cmap", "dcm", "behaviour"} & set(OPTIONAL)
 
@@ -82,13 +82,41 @@ def test_the_circuits_belong_to_their_stage():
     assert TUNED.files(one) == ["circuits/base.json", "circuits/a.json"]
 
 
+def test_a_given_model_has_what_was_given_or_can_be_measured_from_it():
+    given = {"given_scores": ("a", "c"), "given_circuits": ("b", "c")}
+    run = Run(("base", "a", "b", "c"), "base", (), (), **given)
+    assert run.having(None) == run.models
+    assert run.having("scores") == ("base", "a", "c")
+    assert run.having("effects") == ("base",)
+    assert run.having("pruning") == ("base", "a")
+    of = {table: [part.model for part in parts] for one in STAGES for table, parts in run.merged(one).items()}
+    assert of["path_patching"] == of["circuit_size"] == ["base", "a", "c"]
+    assert of["significance"] == ["base", "a"]
+    assert of["stability"] == ["base"]
+    assert (of["given_scores"], of["given_circuits"]) == (["a", "c"], ["b", "c"])
+    assert of["dcm"] == of["completeness"] == list(run.models)
+
+
+def test_a_run_of_given_circuits_alone_has_no_stage_or_figure_of_scores():
+    run = Run(("base",), "base", (), (("base", "base"),), (), (), ("base",))
+    stages = run.stages(STAGES)
+    assert {one.name for one in STAGES if one not in stages} >= {"path_patching", "stability", "circuit_size"}
+    tables = [table for one in stages for table in run.tables(one)]
+    assert {"circuits", "faithfulness", "given_circuits"} < set(tables)
+    assert not {"path_patching", "significance", "stability", "circuit_size", "given_scores"} & set(tables)
+    drawn = {figure.name for one in stages for figure in run.figures(one, tables)}
+    assert {"circuits", "faithfulness", "overlap", "dcm"} < drawn
+    assert not {"path_patching", "head_effects", "circuit_size"} & drawn
+
+
 def test_rules_by_what_they_want():
     kinds = rules_by_kind()
     assert {"path_patch", "prepare_model", "train_dcm", "prune_pairs"} <= set(kinds["model"])
     prompts = {"choose_words", "make_prompts", "make_pairs", "make_fresh_pairs", "make_reworded_prompts"}
     assert prompts == set(kinds["dataset"])
     assert {"merge_tables", "draw_circuits", "tabulate_behaviour"} <= set(kinds["tables"])
-    assert kinds["between"] == ["score_heads"], "in a group with others it would wait for itself"
+    between = ["score_heads", "take_scores", "take_circuit"]
+    assert kinds["between"] == between, "in a group with others they would wait for themselves"
     names = [rule for rules in kinds.values() for rule in rules]
     assert len(names) == len(set(names)) == len(JOBS) - 1 + len(FIGURES)
 

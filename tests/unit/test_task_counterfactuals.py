@@ -1,4 +1,4 @@
-"""Corrupted prompts, their null and the three desiderata are what the method says, row by row."""
+"""Corrupted prompts, their null and the desiderata are what the method says, row by row."""
 
 import time
 
@@ -110,6 +110,10 @@ def test_desiderata_are_what_they_claim(kind, words, boxes):
         if kind == "position":
             assert b.labels[j] not in a.labels
             assert wanted == a.objects[j]
+        if kind == "known_object":
+            assert wanted == b.objects[j]
+            assert a.objects.index(wanted) not in (i, j)
+            assert b.labels[j] not in a.labels
 
 
 def test_the_next_segments_object_is_never_the_bases_own_answer():
@@ -129,6 +133,8 @@ def test_the_next_segments_object_is_never_the_bases_own_answer():
         ("object", Words(FEW.objects[:5], LETTERS), 5, "object: needs an object that is not in the base"),
         ("label", FEW, 2, "label: needs three boxes"),
         ("position", Words(builtin_objects(), LETTERS[:7]), 7, "position: needs a label that is not in the base"),
+        ("known_object", FEW, 2, "known_object: needs three boxes"),
+        ("known_object", Words(FEW.objects, LETTERS[:5]), 5, "known_object: needs a label that is not in the base"),
     ],
 )
 def test_impossible_desiderata_say_why(kind, words, boxes, message):

@@ -173,11 +173,11 @@ def test_pairs_have_their_targets(kind):
         assert [word.strip("Ġ") for word in words] == [record.target for record in mine]
         in_base = (pairs.base.choices == pairs.target[:, None]).any(1)
         assert (in_base == (desideratum != "object")).all()
-        if desideratum == "object":
+        if desideratum in ("object", "known_object"):
             assert (pairs.target == pairs.source.answer).all()
-        if desideratum == "position":
+        if desideratum in ("position", "known_object"):
             at = np.take_along_axis(pairs.base.choices, pairs.source.query_index[:, None], 1)
-            assert (at[:, 0] == pairs.target).all()
+            assert (at[:, 0] == pairs.target).all() == (desideratum == "position")
 
 
 def test_changed_sources_keep_their_own_width_and_segments(probes):

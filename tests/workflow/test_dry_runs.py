@@ -11,8 +11,9 @@ from entity_mech.stages.derived import rules_by_kind
 from tests.helpers.snakemake_runs import ROOT, planned, snakemake
 
 PAPER = ROOT / "config" / "paper.yaml"
-# Those of planted models need models that are built first: test_planted.
-CONFIGS = [path for path in sorted((ROOT / "config").glob("*.yaml")) if not path.stem.startswith("planted")]
+# Those of planted models need models that are built first: test_planted. published.yaml is read on top of another.
+APART = ("planted", "planted_hard", "published")
+CONFIGS = [path for path in sorted((ROOT / "config").glob("*.yaml")) if path.stem not in APART]
 PAPERS_MODELS = ["llama-7b", "vicuna-7b", "goat-7b", "float-7b"]
 
 
@@ -46,6 +47,14 @@ def test_a_config_stands_for_itself(tmp_path):
     models = {line.removeprefix("wildcards: model=") for line in lines if line.startswith("wildcards: model=")}
     assert {model.split(",")[0] for model in models} == set(PAPERS_MODELS)
     assert not any("demo_models" in line or "results/tiny" in line for line in lines)
+
+
+def test_published_circuits_are_taken_and_the_other_models_are_searched():
+    jobs = planned("--configfile", "config/paper.yaml", "config/published.yaml", "--forceall")
+    assert jobs["take_scores"] == jobs["take_circuit"] == 2
+    assert jobs["path_patch"] == jobs["prune_circuit"] == jobs["resample_scenes"] == 2
+    assert jobs["train_dcm"] == jobs["measure_circuit_size"] == 4
+    assert jobs["measure_faithfulness"] == 16
 
 
 def test_a_stage_can_be_asked_for_by_name_or_by_its_file(tmp_path):

@@ -30,7 +30,12 @@ def study(tmp_path_factory) -> StudyCopy:
             "base": "object",
             "models": [{"name": "object", "path": str(MODELS / "object")}],
             "searches": planted["searches"],
-            "dcm": {"pairs": {"train": 160, "validation": 16, "test": 64}, "batch_size": 16, "validate_every": 3},
+            "dcm": {
+                "pairs": {"train": 160, "validation": 16, "test": 64},
+                "batch_size": 16,
+                "validate_every": 3,
+                "desiderata": planted["dcm"]["desiderata"],
+            },
             "leave_out": [stage for stage in OPTIONAL if stage != "completeness"],
         }
     )
@@ -56,14 +61,24 @@ def test_every_planted_head_is_found_and_no_other(groups):
 
 def test_the_circuit_does_all_that_the_model_does(study, groups):
     model = model_table(study.path("."), groups).iloc[0]
-    assert model[["accuracy", "faithfulness", "ceiling", "precision", "recall"]].tolist() == [1, 1, 1, 1, 1]
+    whole = ["accuracy", "before_pruning", "faithfulness", "answers_kept", "ceiling", "precision", "recall"]
+    assert model[whole].tolist() == [1] * 7
     assert model["heads"] == 8
 
 
 def test_functions_are_not_mistaken(groups):
     found = groups.set_index("group")["found"]
-    assert found["A"] == "object"
-    assert found[["B", "C", "D"]].tolist() == ["none"] * 3, "no desideratum asks for an object's code"
+    assert found["A"] == "object, known object"
+    assert found[["B", "C", "D"]].tolist() == ["known object"] * 3, "they carry an object's code to where it stands"
+    assert (groups["found"] == groups["carries"]).all()
+
+
+def test_a_selection_at_chance_is_none(study):
+    heads = read_table(study.path("dcm/object_heads.csv"))
+    selected = heads[heads["selected"]].groupby("group")["desideratum"].unique().map(set).to_dict()
+    assert selected.pop("value_fetcher") == {"object", "known_object"}
+    assert set(selected) == {"position_transmitter", "position_detector", "structure_reader"}
+    assert all(kinds == {"known_object"} for kinds in selected.values())
 
 
 def test_findings_say_so_and_claim_no_gain(study):

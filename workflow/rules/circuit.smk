@@ -1,7 +1,7 @@
 # The circuit of each model: candidates from the searches, then only the heads that accuracy needs.
 # Inputs:  models/{model}/model.json, path_patching.csv, activations/means.h5, dataset/tokens/{tokenizer}/pruning.h5
 # Outputs: models/{model}/candidates.json, circuits/{model}.json, models/{model}/pruning_pairs.csv, significance.csv,
-#          pruning_answers.h5, tables/circuits.csv
+#          pruning.csv, pruning_answers.h5, tables/circuits.csv
 #
 # With more than one shard, jobs share the pairs of heads (models/{model}/pruning_pairs/{shard}.csv).
 
@@ -65,7 +65,7 @@ rule prune_pairs:
 
 
 rule prune_circuit:
-    """Prune a model's candidates by minimality."""
+    """Prune a model's candidates by minimality, and put heads back where that broke the circuit."""
     input:
         model=of_model("model.json"),
         candidates=of_model("candidates.json"),
@@ -77,18 +77,21 @@ rule prune_circuit:
         circuit="<results>/circuits/{model}.json",
         pairs=of_model("pruning_pairs.csv"),
         significance=of_model("significance.csv"),
+        summary=of_model("pruning.csv"),
         judged=of_model("pruning_answers.h5"),
     log:
         "<logs>/prune_circuit/{model}.log",
     benchmark:
         "<benchmarks>/prune_circuit/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(PRUNED),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
         **asks("prune_circuit"),
     params:
-        options={**CONFIG.pruning.model_dump(exclude={"shards"}), "tf32": CONFIG.compute.tf32},
+        options=lambda wildcards: {**pruning_options(wildcards), "tf32": CONFIG.compute.tf32},
         machine=machine,
         code=code("prune_circuit"),
     script:

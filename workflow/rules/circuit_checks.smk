@@ -91,7 +91,7 @@ rule compare_circuits:
     input:
         models=expand("<results>/models/{model}/model.json", model=MODELS),
         circuits=expand("<results>/circuits/{model}.json", model=MODELS),
-        scores=expand("<results>/models/{model}/path_patching.csv", model=MODELS),
+        scores=expand("<results>/models/{model}/path_patching.csv", model=SCORED),
     output:
         overlap="<results>/tables/overlap.csv",
         correlation="<results>/tables/score_correlation.csv",
@@ -105,6 +105,7 @@ rule compare_circuits:
         **asks("compare_circuits"),
     params:
         models=MODELS,
+        scored=SCORED,
         code=code("compare_circuits"),
     script:
         "../scripts/compare_circuits.py"

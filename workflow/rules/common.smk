@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from entity_mech.config.files import as_yaml, read_config
 from entity_mech.config.load import load_config
+from entity_mech.config.notes import notes
 from entity_mech.errors import UserError
 from entity_mech.failures import summary
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
@@ -40,6 +41,10 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+if workflow.is_main_process:
+    for text in notes(CONFIG):
+        logger.warning(f"note: {text}")
+
 config.clear()
 config.update(CONFIG.model_dump())  # with the defaults: captions of the report read it
 
@@ -55,11 +60,11 @@ ENVIRONMENT = "../../environment.yml"
 
 PLAN = CONFIG.plan()
 STAGES = PLAN.stages(ALL_STAGES)
-FIGURES = [figure for stage in STAGES for figure in stage.figures]
 # Tables of the run that put files below each other, and the parts of each; all of its tables; those of the findings.
 MERGED = {table: parts for stage in STAGES for table, parts in PLAN.merged(stage).items()}
-TABLES = [table for stage in STAGES for table in stage.tables]
-FOUND_IN = [table for stage in STAGES for table in stage.found_in]
+TABLES = [table for stage in STAGES for table in PLAN.tables(stage)]
+FOUND_IN = [table for stage in STAGES for table in stage.found_in if table in TABLES]
+FIGURES = [figure for stage in STAGES for figure in PLAN.figures(stage, TABLES)]
 # Other wordings of the task: name -> values of a Task; none where nobody asks for them.
 WORDINGS = CONFIG.wordings() if "wordings" in {stage.name for stage in STAGES} else {}
 PROBE_TEXTS = CONFIG.task.model_dump(include={"probe_texts"})
@@ -67,6 +72,9 @@ PROBE_TEXTS = CONFIG.task.model_dump(include={"probe_texts"})
 SHARDS = CONFIG.path_patching.shards
 SEARCHES = [search.name for search in CONFIG.searches]
 PRUNING_SHARDS = range(CONFIG.pruning.shards)
+# Models that have a score in every search, found or given; that are searched, and pruned, here; and that bring both.
+SCORED, SEARCHED, PRUNED = (PLAN.having(need) for need in ("scores", "effects", "pruning"))
+GIVEN = {"scores": PLAN.given_scores, "circuit": PLAN.given_circuits}
 # Pairs that no mask has seen: how many of each part.
 FRESH = {
     "patching": {str(i): CONFIG.patching.pairs for i in range(CONFIG.patching.resamples)},
@@ -223,6 +231,16 @@ def for_knee(file):
     return lambda wildcards: file(wildcards) if "knee" in keep(wildcards).values() else []
 
 
+def pruning_options(wildcards):
+    """What decides which candidates of the model in the wildcards are kept."""
+    return {**CONFIG.pruning.model_dump(exclude={"shards"}), "threshold": CONFIG.threshold(wildcards.model)}
+
+
+def given_file(key):
+    """Input function: the file of scores or of a circuit that the config gives with the model in the wildcards."""
+    return lambda wildcards: getattr(CONFIG.model(wildcards.model), key)
+
+
 def roles():
     """Token roles of the chain, each once."""
     return list(dict.fromkeys(search.token for search in CONFIG.searches))
@@ -276,7 +294,12 @@ def study(*look):
     return as_param({**values, "look": {key: values["look"][key] for key in look}})
 
 
+def shown_in(figure):
+    """The models that have a figure of their own."""
+    return PLAN.having(figure.needs)
+
+
 def drawn(figure, *endings):
     """Files of a figure with these endings, one of each model where it is drawn for each."""
-    stems = [figure.stem.format(model=model) for model in MODELS] if figure.per_model else [figure.stem]
+    stems = [figure.stem.format(model=model) for model in shown_in(figure)] if figure.per_model else [figure.stem]
     return [f"<results>/figures/{stem}.{ending}" for stem in stems for ending in endings]

@@ -32,7 +32,7 @@ for figure in FIGURES:
         name:
             f"draw_{figure.name}"
         input:
-            **{table: f"<results>/tables/{table}.csv" for table in figure.tables},
+            **{table: f"<results>/tables/{table}.csv" for table in figure.tables if table in TABLES},
         output:
             png=[
                 report(
@@ -42,7 +42,7 @@ for figure in FIGURES:
                     subcategory=figure.title,
                     labels={"figure": figure.title, "model": model},
                 )
-                for file, model in zip(drawn(figure, "png"), MODELS if figure.per_model else ["all"])
+                for file, model in zip(drawn(figure, "png"), shown_in(figure) if figure.per_model else ["all"])
             ],
             others=drawn(figure, *[form for form in CONFIG.figures.formats if form != "png"], "csv"),
         log:
@@ -54,7 +54,8 @@ for figure in FIGURES:
         resources:
             **asks("draw"),
         params:
-            figure={"module": figure.module, "function": figure.function, "per_model": figure.per_model},
+            figure={"module": figure.module, "function": figure.function, "tables": figure.tables},
+            models=shown_in(figure) if figure.per_model else None,
             study=study(*figure.style),
             options=CONFIG.figures.model_dump(include={"formats", "dpi"}),
             code=code("draw", figure.module),
@@ -71,8 +72,8 @@ for stage in STAGES:
             input:
                 [f"<results>/{part.file}" for parts in PLAN.merged(stage).values() for part in parts],
                 [f"<results>/{file}" for file in PLAN.files(stage)],
-                expand("<results>/tables/{table}.csv", table=stage.tables),
-                [drawn(figure, "png", "csv") for figure in stage.figures],
+                expand("<results>/tables/{table}.csv", table=PLAN.tables(stage)),
+                [drawn(figure, "png", "csv") for figure in PLAN.figures(stage, TABLES)],
             localrule: True
 
 

@@ -25,7 +25,7 @@ rule make_fresh_pairs:
     params:
         options=lambda wildcards: {
             "sizes": FRESH[wildcards.fresh],
-            "desiderata": CONFIG.dcm.desiderata if wildcards.fresh == "patching" else [],
+            "desiderata": CONFIG.dcm.desiderata if wildcards.fresh == "patching" else None,
             "task": SENTENCES | (PROBE_TEXTS if wildcards.fresh == "probes" else {}),
             "seed": CONFIG.seed,
         },

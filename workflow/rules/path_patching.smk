@@ -56,6 +56,8 @@ rule score_heads:
         "<logs>/score_heads/{model}.log",
     benchmark:
         "<benchmarks>/score_heads/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(SEARCHED),
     conda:
         ENVIRONMENT
     resources:

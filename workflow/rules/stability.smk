@@ -23,9 +23,9 @@ rule resample_scenes:
     resources:
         **asks("resample_scenes"),
     params:
-        options={
+        options=lambda wildcards: {
             **CONFIG.stability.model_dump(),
-            **CONFIG.pruning.model_dump(exclude={"shards"}),
+            "pruning": pruning_options(wildcards),
             "seed": CONFIG.seed,
         },
         code=code("resample_scenes"),

@@ -12,7 +12,7 @@ from entity_mech.task.words import read_words
 with job(snakemake):
     options, text, split = snakemake.params.options, snakemake.output.text, snakemake.wildcards.fresh
     task, words = Task.of(options["task"]), read_words(snakemake.input.words)
-    kinds = options["desiderata"] or (PLAIN_PROBE, *task.probes)
+    kinds = options["desiderata"] if split == "patching" else (PLAIN_PROBE, *task.probes)
     write_split(build_pairs(kinds, words, task, options["sizes"], options["seed"]), text)
     sources = build_sources(snakemake.params.models)
     for name, path in zip(snakemake.params.tokenizers, snakemake.output.tokens, strict=True):

@@ -1,4 +1,4 @@
-"""Prune a model's candidates and write the circuit with both tables. With shards the table of pairs is there."""
+"""Prune a model's candidates, put back what that broke, and write the circuit and its tables."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from entity_mech.engine.stage import load_means, open_model, read_prompts_like, 
 from entity_mech.files import read_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
-from entity_mech.methods.sense import empty_groups
+from entity_mech.methods.put_back import put_back, put_back_json
+from entity_mech.methods.sense import broken_pruning, coarse_pruning, empty_groups
 from entity_mech.methods.stability import write_judged
 from entity_mech.provenance import file_digest, value_digest
 
@@ -28,20 +29,25 @@ with job(snakemake):
         Path(snakemake.output.pairs).with_suffix(".partial.h5"),
         {**provenance, "candidates": file_digest(given.candidates), "means": file_digest(given.means)},
     )
-    found = prune_circuit(
-        decoder,
-        prompts,
-        means,
-        candidates,
-        PruningOptions(options["threshold"], options["knockout_fraction"]),
-        pairs,
-        partial,
+    rule = PruningOptions(**{name: value for name, value in options.items() if name != "tf32"})
+    minimal = prune_circuit(decoder, prompts, means, candidates, rule, pairs, partial)
+    found = put_back(decoder, prompts, means, candidates, minimal, rule)
+    numbers = found.summary.iloc[0].to_dict()
+    warn(
+        broken_pruning(decoder.name, numbers),
+        coarse_pruning(decoder.name, numbers),
+        empty_groups(decoder.name, [f"group {one.letter}" for one in found.circuit.groups if not one.heads]),
     )
-    warn(empty_groups(decoder.name, [f"group {one.letter}" for one in found.circuit.groups if not one.heads]))
     write_circuit(
-        snakemake.output.circuit, found.circuit, threshold=options["threshold"], keep=kept, provenance=provenance
+        snakemake.output.circuit,
+        found.circuit,
+        threshold=options["threshold"],
+        keep=kept,
+        put_back=put_back_json(found.returned),
+        provenance=provenance,
     )
-    write_table(snakemake.output.pairs, found.pairs)
+    write_table(snakemake.output.pairs, minimal.pairs)
     write_table(snakemake.output.significance, found.significance)
+    write_table(snakemake.output.summary, found.summary)
     write_judged(snakemake.output.judged, provenance, prompts.scene, found.judged)
     partial.remove()

@@ -29,5 +29,5 @@ with job(snakemake):
         for split, scene in (("discovery", discovery), ("pruning", pruning))
     ]
     found = candidate_counts(scores, effects, weights[0], read_json(given.circuit)["keep"])
-    kept = kept_counts(judged, weights[1], PruningOptions(options["threshold"], options["knockout_fraction"]))
+    kept = kept_counts(judged, weights[1], PruningOptions(**options["pruning"]))
     write_table(snakemake.output.stability, stability(circuit, found, kept, draws))

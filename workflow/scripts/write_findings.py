@@ -1,9 +1,10 @@
 """Answer the study's questions from its tables."""
 
-from _run import job
+from _run import job, warn
 from entity_mech.files import read_table, write_table, write_text
 from entity_mech.reporting.findings.finding import findings_table
 from entity_mech.reporting.findings.limits import Limits
+from entity_mech.reporting.findings.own_circuit import HIDDEN
 from entity_mech.reporting.findings.page import find, findings_markdown, summary_table
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.tables import models_table
@@ -15,6 +16,7 @@ with job(snakemake):
     }
     limits = Limits.of(snakemake.params.limits)
     findings = find(study, tables, limits)
+    warn(*(one.sentence for one in findings if one.about == HIDDEN))
     write_text(snakemake.output.page, findings_markdown(study, findings, snakemake.params.run, limits))
     write_table(snakemake.output.table, findings_table(findings))
     write_table(snakemake.output.models, models_table(study, tables, summary_table(study, findings)))

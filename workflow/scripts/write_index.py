@@ -14,5 +14,6 @@ with job(snakemake):
         name: read_table(path) for name, path in zip(snakemake.params.names, snakemake.input.tables, strict=True)
     }
     study = Study.from_param(snakemake.params.study)
-    write_index(run, study, snakemake.params.config, tables, skip=[snakemake.rule])
+    drawn = snakemake.input.figures
+    write_index(run, study, snakemake.params.config, tables, skip=[snakemake.rule], drawn=drawn)
     write_runs(run.parent)

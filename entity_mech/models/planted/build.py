@@ -61,7 +61,7 @@ def describe(variant: Variant) -> dict[str, Any]:
             "looks_at": role.looks_at,
             "reads": variant.pointer if role.reads == "pointer" else role.reads,
             "writes": role.writes,
-            "carries": role.carries[variant.pointer],
+            "carries": list(role.carries[variant.pointer]),
         }
         for letter, role in ROLES.items()
     }

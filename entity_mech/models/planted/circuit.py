@@ -33,7 +33,7 @@ COUNTED = 30.0  # BOS and commas, for the counter
 
 @dataclass(frozen=True)
 class Role:
-    """What a group is for. carries: the desideratum that says so, by pointer (None: none of them does)."""
+    """What a group is for. carries: the desiderata that say so, by pointer."""
 
     letter: str
     name: str
@@ -41,10 +41,13 @@ class Role:
     looks_at: str
     reads: str
     writes: str
-    carries: dict[str, str | None]
+    carries: dict[str, tuple[str, ...]]
 
 
-_POINTS = {"ordinal": "position", "object": None}
+# An object's own code names an object that stands in the prompt. A gives it as the answer, whether it stands there or
+# not; a pointer only finds it where it is.
+_POINTS: dict[str, tuple[str, ...]] = {"ordinal": ("position",), "object": ("known_object",)}
+_ANSWERS = ("object", "known_object")
 ROLES = {
     role.letter: role
     for role in (
@@ -55,7 +58,7 @@ ROLES = {
             "the object that B's pointer means",
             "object",
             "out",
-            {"ordinal": "object", "object": "object"},
+            {"ordinal": _ANSWERS, "object": _ANSWERS},
         ),
         Role("B", "position_transmitter", "last", "two tokens back", "pointer_c", "pointer_b", _POINTS),
         Role(

@@ -34,7 +34,7 @@ def accuracy(study: Study, behaviour: pd.DataFrame) -> Drawing:
     """Accuracy of each model with its interval, and accuracy by the queried segment."""
     models = in_order(behaviour["model"], study.models)
     table = behaviour[behaviour["model"].isin(models)].copy()
-    published = published_accuracy()
+    published = published_accuracy(study)
     table["published"] = [
         published.get(model, float("nan")) if metric == "accuracy" else float("nan")
         for model, metric in zip(table["model"], table["metric"], strict=True)

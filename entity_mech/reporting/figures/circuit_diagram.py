@@ -59,16 +59,21 @@ class Plan:
 
 
 def circuit_of_tables(
-    study: Study, circuits: pd.DataFrame, scores: pd.DataFrame, stability: pd.DataFrame | None = None
+    study: Study,
+    circuits: pd.DataFrame,
+    scores: pd.DataFrame | None = None,
+    stability: pd.DataFrame | None = None,
 ) -> Drawing:
-    """The circuit of the one model that these rows of the run's tables are about (scores: of all its heads).
+    """The circuit of the one model that these rows of the run's tables are about.
 
-    stability: how often each head is kept over resampled scenes (kept_frequency), where that was measured.
+    scores: of all its heads; without them (a given circuit has none) the diagram ends at its highest head. stability:
+    how often each head is kept over resampled scenes (kept_frequency), where that was measured.
     """
-    if stability is not None:
+    of_model = pd.concat([table[["model", "layer"]] for table in (circuits, scores) if table is not None])
+    if stability is not None and len(stability):
         keys = ["search", "layer", "head"]
         circuits = circuits.merge(stability[[*keys, "kept_frequency"]], on=keys, how="left")
-    return circuit_diagram(study, str(scores["model"].iloc[0]), circuits, int(scores["layer"].max()) + 1)
+    return circuit_diagram(study, str(of_model["model"].iloc[0]), circuits, int(of_model["layer"].max()) + 1)
 
 
 def circuit_diagram(study: Study, model: str, circuit: pd.DataFrame, n_layers: int) -> Drawing:

@@ -31,7 +31,7 @@ NAMES = {UNION: "union", WHOLE: "whole\ncircuit"}
 
 def cmap(study: Study, results: pd.DataFrame) -> Drawing:
     """One row of panels a fine-tuned model: into the base on the left, into itself on the right."""
-    table = cmap_table(results)
+    table = cmap_table(study, results)
     models = in_order(table["model"], study.fine_tuned)
     directions, draws = sides(table), random_draws(results, ["part"])
     with styled(study):

@@ -30,7 +30,7 @@ INPUTS = ("q", "k", "v", "qk", "qkv")
 
 def cmap_inputs(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) -> Drawing:
     """One row of panels a fine-tuned model, one column a direction; bars by group and input."""
-    table = cmap_inputs_table(results, behaviour)
+    table = cmap_inputs_table(study, results, behaviour)
     models = in_order(table["model"], study.fine_tuned)
     directions, draws = sides(table), random_draws(results, ["part", "input"])
     with styled(study):

@@ -60,7 +60,7 @@ def completeness(study: Study, results: pd.DataFrame) -> Drawing:
 
 
 def _with_published(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    known = published("completeness").set_index(["model", "removed"])["incompleteness"].to_dict()
+    known = published(study, "completeness").set_index(["model", "removed"])["incompleteness"].to_dict()
     letters = {group.name: group.letter for group in study.groups}
     removed = table["group"].map(letters).where(table["kind"] == "group", "random")
     values = [

@@ -32,13 +32,12 @@ from entity_mech.reporting.style import (
     styled,
     whiskers,
 )
-
-DESIDERATA = ("object", "label", "position")
+from entity_mech.task.pair_kinds import DESIDERATA, in_words
 
 
 def dcm(study: Study, results: pd.DataFrame) -> Drawing:
     """Accuracy of the chosen heads of each model's own circuit, groups down, desiderata across."""
-    table = beside(results[results["model"] == results["circuit"]], "dcm", ["model", "letter", "desideratum"])
+    table = beside(study, results[results["model"] == results["circuit"]], "dcm", ["model", "letter", "desideratum"])
     models = in_order(table["model"], study.models)
     desiderata = in_order(table["desideratum"], DESIDERATA)
     groups = [group for group in study.by_letter if group.name in set(table["group"])]
@@ -49,7 +48,7 @@ def dcm(study: Study, results: pd.DataFrame) -> Drawing:
             for axes, desideratum in zip(row, desiderata, strict=True):
                 part = table[(table["group"] == group.name) & (table["desideratum"] == desideratum)]
                 _panel(axes, study, part, models)
-                axes.set_title(f"{group.letter} {desideratum}", color=study.group_color(group.name))
+                axes.set_title(f"{group.letter} {in_words(desideratum)}", color=study.group_color(group.name))
             row[0].set_yticks(range(len(models)), [short_name(study.label(model)) for model in models])
             row[0].tick_params(axis="y", length=0)
         for axes in panels[-1]:
@@ -80,6 +79,8 @@ def _panel(axes: Axes, study: Study, part: pd.DataFrame, models: list[str]) -> N
             axes.plot([one[column]] * 2, [place - 0.42, place + 0.42], color=color, lw=1.2)
         axes.plot([one["published"]], [place], **PUBLISHED)
         chosen = f"{int(one['n_heads'])} of {int(one['group_size'])}"
+        if one["n_heads"] and not one["gain_low"] > 0:
+            chosen = f"({chosen})"
         axes.text(1.26, place, chosen, ha="right", va="center", fontsize=points(TINY), color=FAINT)
     axes.set_ylim(len(models) - 0.4, -0.6)
     accuracy_axis(axes, "x", "")
@@ -104,7 +105,7 @@ def dcm_curves(study: Study, curves: pd.DataFrame) -> Drawing:
                 for axes, group in zip(row, groups, strict=True):
                     part = curves[(curves["group"] == group.name) & (curves["desideratum"] == desideratum)]
                     _curves(axes, study, part.dropna(subset=[column]), column, models)
-                    axes.set_title(f"{group.letter} {desideratum}", color=study.group_color(group.name))
+                    axes.set_title(f"{group.letter} {in_words(desideratum)}", color=study.group_color(group.name))
                     if column == "validation_accuracy":
                         accuracy_axis(axes, "y", "")
                 if place == (len(desiderata) - 1) // 2:

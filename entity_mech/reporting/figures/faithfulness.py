@@ -30,7 +30,7 @@ GAP = 0.25  # between the circuits and the reference rows
 
 def faithfulness(study: Study, results: pd.DataFrame) -> Drawing:
     """The circuit-by-model matrix, with the ceiling of the roles below."""
-    table = faithfulness_table(results)
+    table = faithfulness_table(study, results)
     circuits = in_order(table["circuit"], study.models)
     models = in_order(table["model"], study.models)
     cells = {(row["circuit"], row["model"]): row for _, row in table.iterrows()}

@@ -28,7 +28,7 @@ RANDOM = "random"
 
 def knockout(study: Study, results: pd.DataFrame) -> Drawing:
     """One panel a pair of tokens; dotted, a random token in the target's place."""
-    table = beside(results, "knockout", ["model", "source", "target", "layer"])
+    table = beside(study, results, "knockout", ["model", "source", "target", "layer"])
     models = in_order(table["model"], study.models)
     pairs = [
         (source, target)

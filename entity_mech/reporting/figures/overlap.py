@@ -32,7 +32,7 @@ WHOLE_COLOR = "#999999"
 
 def overlap(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> Drawing:
     """A row a pair of models, a column a group and the whole circuit."""
-    table = overlap_table(circuits, correlation)
+    table = overlap_table(study, circuits, correlation)
     pairs = list(dict.fromkeys(zip(table["circuit_1"], table["circuit_2"], strict=True)))
     columns = [*(group.name for group in study.by_letter), WHOLE]
     with styled(study):

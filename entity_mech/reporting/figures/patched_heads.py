@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from entity_mech.reporting.cells import cell, grid_axes
-from entity_mech.reporting.figures.dcm import DESIDERATA
 from entity_mech.reporting.published import beside
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.style import (
@@ -30,6 +29,7 @@ from entity_mech.reporting.style import (
     styled,
     whiskers,
 )
+from entity_mech.task.pair_kinds import DESIDERATA, in_words
 
 PLAIN = "position"
 OWN, BASES, TRAINED = "own", "base", "trained"
@@ -38,7 +38,7 @@ OWN, BASES, TRAINED = "own", "base", "trained"
 def patched_heads(study: Study, results: pd.DataFrame) -> Drawing:
     """Circuits down, models across, one such square a group and desideratum."""
     table = results[results["pairs"] == results["desideratum"]]
-    table = beside(table, "patched_heads", ["circuit", "model", "letter", "desideratum"])
+    table = beside(study, table, "patched_heads", ["circuit", "model", "letter", "desideratum"])
     models = in_order(table["model"], study.models)
     circuits = in_order(table["circuit"], study.models)
     desiderata = in_order(table["desideratum"], DESIDERATA)
@@ -51,7 +51,7 @@ def patched_heads(study: Study, results: pd.DataFrame) -> Drawing:
             for axes, desideratum in zip(row, desiderata, strict=True):
                 part = table[(table["group"] == group.name) & (table["desideratum"] == desideratum)]
                 _square(axes, part, circuits, models)
-                axes.set_title(f"{group.letter} {desideratum}", color=study.group_color(group.name))
+                axes.set_title(f"{group.letter} {in_words(desideratum)}", color=study.group_color(group.name))
                 axes.set_yticks(range(len(circuits)), [""] * len(circuits))
                 axes.set_xticks(range(len(models)), [""] * len(models))
             labels = [short_name(study.label(circuit), 16) for circuit in circuits]
@@ -112,11 +112,13 @@ def _probe_table(study: Study, results: pd.DataFrame, letter: str, masks: pd.Dat
     keys = ["model", "circuit", "letter", "pairs"]
     patched = results[(results["letter"] == letter) & (results["desideratum"] == PLAIN)]
     own, base = patched["circuit"] == patched["model"], patched["circuit"] == study.base
-    parts = [beside(patched[who].assign(heads=name), "probes", keys) for who, name in ((own, OWN), (base, BASES))]
+    parts = [
+        beside(study, patched[who].assign(heads=name), "probes", keys) for who, name in ((own, OWN), (base, BASES))
+    ]
     if masks is not None:
         trained = masks[(masks["letter"] == letter) & (masks["model"] == masks["circuit"])]
         trained = trained.assign(pairs=trained["desideratum"], heads=TRAINED)
-        parts.append(beside(trained, "probe_masks", keys))
+        parts.append(beside(study, trained, "probe_masks", keys))
     columns = [*keys, "heads", "n_heads", "accuracy", "low", "high", "none_accuracy", "n", "published"]
     return pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
 

@@ -63,7 +63,8 @@ def score_maps(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | None 
                 row[1].set_visible(bool(own["null_score"].notna().any()))  # refined searches into heads have none
         for axes in panels[-1]:
             axes.set_xlabel("head")
-        panels[-1][0].set_xlabel(f"head (n = {int(table['n'].iloc[0])} prompts)")
+        known = pd.notna(table["n"].iloc[0])  # a given table may not say
+        panels[-1][0].set_xlabel(f"head (n = {int(table['n'].iloc[0])} prompts)" if known else "head")
         names = [name for name in MARKS if is_true(table[name]).any()]
         look: dict[str, Any] = {"ls": "none", "ms": 5, "mew": 0.8}
         handles = [Line2D([], [], label=MEANING[name], **look, **MARKS[name]) for name in names]

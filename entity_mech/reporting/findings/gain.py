@@ -30,7 +30,7 @@ def accuracy_finding(study: Study, tables: Tables, limits: Limits, model: str) -
     accuracy = own_accuracy(tables, model)
     said = [f"{study.label(model)} answers {accuracy} of the queries correctly."]
     said.append(weak_model(study.label(model), accuracy.value, limits.low_accuracy))
-    known = published_accuracy().get(model, np.nan)
+    known = published_accuracy(study).get(model, np.nan)
     return Finding(GAIN, model, "accuracy", " ".join(filter(None, said)), "", accuracy, known, "behaviour")
 
 
@@ -75,6 +75,6 @@ def gain_finding(study: Study, model: str, gain: Estimate, test: Corrected, limi
         why = f"; {test.words}" if gain.above_zero or gain.below_zero else ""
         answer = NOT_SHOWN
         sentence = f"A difference in accuracy between {name} and {base} is not shown ({gain.points()}{why})."
-    known = published_accuracy()
+    known = published_accuracy(study)
     there = known.get(model, np.nan) - known.get(study.base, np.nan)
     return Finding(GAIN, model, "gain", sentence, answer, gain, there, "behaviour", test.p)

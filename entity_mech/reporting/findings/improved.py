@@ -53,7 +53,7 @@ def improvement_findings(study: Study, tables: Tables, limits: Limits) -> dict[s
 
 def parts_of(study: Study, cmap: pd.DataFrame, model: str) -> list[pd.Series]:
     """Rows of `cmap_table` for the parts of a fine-tuned model's own circuit, patched into the base."""
-    table = cmap_table(cmap)
+    table = cmap_table(study, cmap)
     table = table[(table["donor"] == model) & (table["target"] == study.base) & (table["circuit"] == model)]
     rows = (first(table, part=part) for part in (*study.letters, UNION, WHOLE))
     return [row for row in rows if row is not None]

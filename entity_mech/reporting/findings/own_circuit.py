@@ -1,6 +1,6 @@
 """What a model's own circuit is worth: how much it carries, what it lacks, how much rests on the scenes.
 
-Tables: `faithfulness`, `circuits`; where they are there `role_map`, `overlap`, `stability` and `wordings`.
+Tables: `faithfulness`, `circuits`, `pruning`; where they are there `role_map`, `overlap`, `stability`, `wordings`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,38 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from entity_mech.methods.sense import at_chance, empty_groups, low_ceiling, missing_searches, no_better_than_random
+from entity_mech.methods.sense import (
+    GIVEN_EMPTY,
+    at_chance,
+    broken_pruning,
+    coarse_pruning,
+    empty_groups,
+    hidden_groups,
+    low_ceiling,
+    missed_heads,
+    missing_searches,
+    no_better_than_random,
+)
 from entity_mech.reporting.findings.estimate import Estimate, estimate, percent
 from entity_mech.reporting.findings.finding import LEFT_OUT, SAME_CIRCUIT, Finding
+from entity_mech.reporting.findings.given import given_circuit_of, given_finding
 from entity_mech.reporting.findings.limits import Limits
 from entity_mech.reporting.published import published
-from entity_mech.reporting.study import Study
+from entity_mech.reporting.study import Group, Study
 from entity_mech.reporting.tables import HALF, Tables, faithfulness_table, first, is_true
 from entity_mech.task.roles import own_name
+
+HIDDEN = "hidden groups"
 
 
 def own_circuit_findings(study: Study, tables: Tables, limits: Limits, model: str) -> list[Finding]:
     """All about one model's circuit, in the order of the stages; numbers and warnings that answer nothing alone."""
     found = [
+        given_finding(study, tables, model),
         role_map_finding(study, tables, limits, model),
+        pruning_finding(study, tables, model),
         empty_groups_finding(study, tables, model),
+        hidden_groups_finding(study, tables, limits, model),
         faithfulness_finding(study, tables, limits, model),
         *worth_findings(study, tables, limits, model),
         stability_finding(study, tables, model),
@@ -52,15 +69,54 @@ def _change(row: pd.Series) -> Estimate:
     return Estimate(-float(row["drop"]), -float(row["drop_high"]), -float(row["drop_low"]))
 
 
+def pruning_finding(study: Study, tables: Tables, model: str) -> Finding | None:
+    """What pruning did to a circuit: faithfulness before and after, on its prompts, and the heads that came back."""
+    table = tables.get("pruning")
+    row = None if table is None else first(table, model=model)
+    if row is None:
+        return None
+    name, numbers = study.label(model), {str(column): value for column, value in row.items()}
+    before, after = (
+        estimate(row, f"faithfulness_{when}", f"faithfulness_{when}_low", f"faithfulness_{when}_high")
+        for when in ("before", "after")
+    )
+    said = [
+        f"Of {heads_in_words(int(row['candidates']))} that the searches found in {name}, pruning leaves "
+        f"{int(row['kept'])}: on the pruning prompts they recover {after} of the model's accuracy, and all of them "
+        f"{before}."
+    ]
+    said += [broken_pruning(name, numbers), coarse_pruning(name, numbers)]
+    return Finding(SAME_CIRCUIT, model, "pruning", " ".join(filter(None, said)), "", after, source="pruning")
+
+
 def empty_groups_finding(study: Study, tables: Tables, model: str) -> Finding | None:
     """Which groups of a circuit have no heads; None where all have some."""
+    why = [] if given_circuit_of(tables, model) is None else [GIVEN_EMPTY]
+    text = empty_groups(study.label(model), list(_empty(study, tables, model)), *why)
+    return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
+
+
+def hidden_groups_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
+    """Which groups have no heads although the role map shows that the model needs heads at their token."""
+    table, empty = tables.get("role_map"), _empty(study, tables, model)
+    if table is None or not empty:
+        return None
+    full = {own_name(group.token) for group in study.groups if _name(group) not in empty}
+    text = hidden_groups(study.label(model), table[table["model"] == model], empty, full, limits.alpha)
+    return Finding(SAME_CIRCUIT, model, HIDDEN, text, source="role_map") if text else None
+
+
+def _empty(study: Study, tables: Tables, model: str) -> dict[str, str]:
+    """The token of each group without heads, by the group's name in words."""
     table = tables.get("circuits")
     if table is None:
-        return None
+        return {}
     kept = set(table[(table["model"] == model) & is_true(table["kept"])]["letter"])
-    empty = [f"group {group.letter} ({group.words})" for group in study.by_letter if group.letter not in kept]
-    text = empty_groups(study.label(model), empty)
-    return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
+    return {_name(group): own_name(group.token) for group in study.by_letter if group.letter not in kept}
+
+
+def _name(group: Group) -> str:
+    return f"group {group.letter} ({group.words})"
 
 
 def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
@@ -69,7 +125,7 @@ def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: st
     Beside it recall (the share of the model's right answers that it keeps), agreement (the share of prompts where
     both give the same token), the ceiling (all heads at the circuit's tokens) and random circuits of its size.
     """
-    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    row = first(faithfulness_table(study, tables["faithfulness"]), circuit=model, model=model)
     if row is None:
         return None
     name = study.label(model)
@@ -107,7 +163,7 @@ def worth_findings(study: Study, tables: Tables, limits: Limits, model: str) -> 
 
 def worth_of(study: Study, tables: Tables, limits: Limits, model: str) -> str:
     """These warnings in one text; empty where all is well or nothing was measured."""
-    row = first(faithfulness_table(tables["faithfulness"]), circuit=model, model=model)
+    row = first(faithfulness_table(study, tables["faithfulness"]), circuit=model, model=model)
     if row is None:
         return ""
     said = [carries_nothing(study, row, limits, model)]
@@ -116,6 +172,10 @@ def worth_of(study: Study, tables: Tables, limits: Limits, model: str) -> str:
         if text and "role_map" not in tables:
             text += " The role map, which this run left out, says where."
         said.append(text)
+        pruning = first(tables["pruning"], model=model) if "pruning" in tables else None
+        if pruning is not None:
+            before, share = float(pruning["faithfulness_before"]), limits.ceiling_share
+            said.append(missed_heads(study.label(model), before, row["ceiling_faithfulness"], share))
     return " ".join(filter(None, said))
 
 
@@ -131,7 +191,7 @@ def carries_nothing(study: Study, row: pd.Series, limits: Limits, model: str) ->
 
 def caution(study: Study, tables: Tables, limits: Limits, models: Sequence[str]) -> str:
     """What to bear in mind where groups of these models' circuits are spoken of; empty where all carry something."""
-    faith, weak = faithfulness_table(tables["faithfulness"]), []
+    faith, weak = faithfulness_table(study, tables["faithfulness"]), []
     for model in models:
         row = first(faith, circuit=model, model=model)
         if row is not None and carries_nothing(study, row, limits, model):
@@ -151,15 +211,17 @@ def overlap_findings(study: Study, tables: Tables, model: str) -> list[Finding]:
     if table is None:
         text = "Overlap of the circuits was left out of this run."
         return [Finding(SAME_CIRCUIT, model, "overlap", text, LEFT_OUT)]
-    known, parts = published("overlap"), []
+    known, parts = published(study, "overlap"), []
     for group in study.by_letter:
         row = first(table, circuit_1=study.base, circuit_2=model, letter=group.letter)
         if row is None:
             continue
         there = first(known, circuit_1=study.base, circuit_2=model, letter=group.letter)
-        beside = f", published {int(there['shared'])} of {int(there['heads_1'])}" if there is not None else ""
-        chance = f"by chance {float(row['chance_shared']):.1f}"
-        parts.append(f"{group.letter} {int(row['shared'])} of {int(row['heads_1'])} ({chance}{beside})")
+        beside = [f"published {int(there['shared'])} of {int(there['heads_1'])}"] if there is not None else []
+        known_chance = not np.isnan(float(row["chance_shared"]))
+        chance = [f"by chance {float(row['chance_shared']):.1f}"] if known_chance else []
+        said = f" ({', '.join([*chance, *beside])})" if chance or beside else ""
+        parts.append(f"{group.letter} {int(row['shared'])} of {int(row['heads_1'])}{said}")
     if not parts:
         return []
     both = f"Heads of {study.label(study.base)}'s circuit that are also in {study.label(model)}'s"

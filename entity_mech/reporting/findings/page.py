@@ -34,7 +34,7 @@ from entity_mech.reporting.findings.rules import rules, tests_of
 from entity_mech.reporting.findings.same_circuit import same_circuit_findings
 from entity_mech.reporting.findings.same_functions import function_findings
 from entity_mech.reporting.markdown import bullet, escaped
-from entity_mech.reporting.published import REFERENCE
+from entity_mech.reporting.published import REFERENCE, no_comparison
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.tables import UNION, WHOLE, Tables
 
@@ -55,12 +55,14 @@ SHORT_QUESTIONS = {
 def find(study: Study, tables: Tables, limits: Limits) -> list[Finding]:
     """All findings of a run, question by question: what stands alone for every model, then the headline answers.
 
-    tables: behaviour, answers, circuits, faithfulness and circuit_answers; optional: role_map, stability, dcm with
-    dcm_answers, cmap, overlap, patched_heads with patched_answers (see the modules of the four questions). A stage
-    that is not there is said to be left out.
+    tables: behaviour, answers, circuits, pruning, faithfulness and circuit_answers; optional: role_map, stability,
+    dcm with dcm_answers, cmap, overlap, patched_heads with patched_answers (see the modules of the four questions). A
+    stage that is not there is said to be left out.
     """
     others = [model for model in study.models if model not in study.fine_tuned]
     found = [accuracy_finding(study, tables, limits, model) for model in others]
+    if text := no_comparison(study):
+        found.append(Finding(GAIN, study.base, "published", text, LEFT_OUT))
     found += gain_findings(study, tables, limits)
     same_circuit = same_circuit_findings(study, tables, limits)
     for model in study.models:

@@ -35,11 +35,11 @@ def rules(limits: Limits, tests: Mapping[str, int], chance: float) -> list[str]:
         f"({percent(chance)}), and carries at least {percent(limits.ceiling_share)} of what all heads at its tokens "
         f"carry. In part: it beats random ones, but is behind by more than {margin}, with the whole interval. No: it "
         f"is not shown to beat random ones. Cannot tell: anything else.",
-        f"Same functions. A group carries the object, the label or the position when patching its chosen heads moves "
-        f"the answer there more often than patching nothing, by {effect} or more with the whole interval, on test "
-        f"pairs on which nothing was chosen; it does not carry it when the whole interval lies below. It may carry "
-        f"more than one. Two groups do the same when both carry the same; they differ when one carries what the "
-        f"other does not. Cannot tell: anything else.",
+        f"Same functions. A group carries what was tested (an object, a label, ...) when patching its chosen heads "
+        f"moves the answer there more often than patching nothing, by {effect} or more with the whole interval, on "
+        f"test pairs on which nothing was chosen; it does not carry it when the whole interval lies below. It may "
+        f"carry more than one. Two groups do the same when both carry the same; they differ when one carries what "
+        f"the other does not. Cannot tell: anything else.",
         "Improved. A group is improved when patching its outputs into the base makes the base more accurate than by "
         "itself, over the same prompts, and more than every draw of as many random heads outside both circuits. Its "
         "share is that rise over the model's whole gain, with the uncertainty of both; the shares of all groups need "

@@ -85,7 +85,7 @@ def same_circuit_findings(study: Study, tables: Tables, limits: Limits) -> dict[
 
 def circuit_test(study: Study, tables: Tables, limits: Limits, model: str) -> CircuitTest | None:
     """The numbers of the question for one model; None where they were not measured."""
-    table = faithfulness_table(tables["faithfulness"])
+    table = faithfulness_table(study, tables["faithfulness"])
     theirs, own = (first(table, circuit=circuit, model=model) for circuit in (study.base, model))
     if theirs is None or own is None:
         return None

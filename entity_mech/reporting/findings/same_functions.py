@@ -32,6 +32,7 @@ from entity_mech.reporting.findings.limits import Limits
 from entity_mech.reporting.published import published
 from entity_mech.reporting.study import Group, Study
 from entity_mech.reporting.tables import Tables, first
+from entity_mech.task.pair_kinds import in_words
 
 PAIR = ("scene", "pair")
 FRESH_PAIR = ("resample", "scene", "pair")
@@ -69,7 +70,7 @@ class Carried:
     @property
     def words(self) -> str:
         """`the object`, `more than one: the label and the position`, `none of what was tested`; empty: unknown."""
-        names = [f"the {one.desideratum}" for one in self.shown]
+        names = [f"the {in_words(one.desideratum)}" for one in self.shown]
         if not names:
             return "none of what was tested" if len(self.absent) == len(self.effects) else ""
         return names[0] if len(names) == 1 else f"more than one: {', '.join(names[:-1])} and {names[-1]}"
@@ -186,7 +187,7 @@ def same_function_finding(
         said += _moves(tables, study, what, open_, there)
     if corrected_away:
         said += f" (No answer: {p.words}.)"
-    known = first(published("dcm"), model=model, letter=group.letter, desideratum=best.desideratum)
+    known = first(published(study, "dcm"), model=model, letter=group.letter, desideratum=best.desideratum)
     value = np.nan if known is None else float(known["accuracy"])
     return Finding(SAME_FUNCTIONS, model, group.letter, said, answer, best.accuracy, value, "dcm", p.p)
 
@@ -200,7 +201,7 @@ def _differ(*sides: tuple[str, Carried]) -> str:
         absent = {effect.desideratum for effect in opposite.absent}
         for effect in side.shown:
             if effect.desideratum in absent:
-                return f"carries the {effect.desideratum} in {one} but not in {other}"
+                return f"carries the {in_words(effect.desideratum)} in {one} but not in {other}"
     raise ValueError("the two groups do not differ")
 
 
@@ -222,8 +223,9 @@ def _moves(tables: Tables, study: Study, what: tuple[str, Group], effects: Seque
         rows = answers[(answers["letter"] == group.letter) & (answers["desideratum"] == one.desideratum)]
         apart = difference_of(rows, model, study.base, PAIR) or minus(one.accuracy, other.accuracy)
         parts.append(
-            f"to the {one.desideratum} on {one.accuracy} of the test pairs in {name} ({percent(one.none)} with "
-            f"nothing patched), {other.accuracy} in {base} ({percent(other.none)}), a difference of {apart.points()}"
+            f"to the {in_words(one.desideratum)} on {one.accuracy} of the test pairs in {name} ({percent(one.none)} "
+            f"with nothing patched), {other.accuracy} in {base} ({percent(other.none)}), a difference of "
+            f"{apart.points()}"
         )
     return f"Patched, it moves the answer {'; '.join(parts)}."
 
@@ -268,10 +270,12 @@ def patched_heads_finding(study: Study, tables: Tables, model: str, group: Group
         answer, end = NOT_SHOWN, f"a difference is not shown ({more.points()})"
     label, base = study.label(model), study.label(study.base)
     sentence = (
-        f"The heads that carry the {what} in group {group.letter} of {base} move the answer on {here} of the fresh "
-        f"pairs in {label}, {there} in {base}: {end}."
+        f"The heads that carry the {in_words(what)} in group {group.letter} of {base} move the answer on {here} of "
+        f"the fresh pairs in {label}, {there} in {base}: {end}."
     )
-    known = first(published("patched_heads"), model=model, circuit=study.base, letter=group.letter, desideratum=what)
+    known = first(
+        published(study, "patched_heads"), model=model, circuit=study.base, letter=group.letter, desideratum=what
+    )
     value = np.nan if known is None else float(known["accuracy"])
-    about = f"{group.letter} heads of the base ({what})"
+    about = f"{group.letter} heads of the base ({in_words(what)})"
     return Finding(SAME_FUNCTIONS, model, about, sentence, answer, here, value, "patched_heads")
