@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from entity_mech.errors import UserError
-from entity_mech.files import atomic_path
+from entity_mech.files import atomic_path, write_text
+from entity_mech.seals import Seal, no_seal, read_bytes
 
 PACKAGE = "entity_mech"
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,7 @@ PACKAGES = (
     "h5py",
     "snakemake",
 )
+_SEALED = "# digest: "  # in front of the seal of a resolved config
 _MOST_REMEMBERED = 5000
 _kept: dict[Path, int] = {}  # digests in each file of them, as far as this process knows
 _BODIES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -201,10 +203,23 @@ def peak_memory_mb() -> dict[str, float]:
 
 
 def write_resolved_config(path: str | Path, config: Mapping[str, Any]) -> None:
-    """Write a config with all its defaults filled in, as YAML."""
+    """Write a config with all its defaults filled in, as YAML; its last line, a comment, is its seal."""
     import yaml
 
-    from entity_mech.files import atomic_path
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    write_text(path, f"{text}{_SEALED}{Seal.of(path, [text.encode()])}\n")
 
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+def read_resolved_config(path: str | Path, renamed: bool = False) -> dict[str, Any]:
+    """What `write_resolved_config` wrote. renamed: the run's folder may have another name.
+
+    Raises UserError when the file is missing, damaged, changed, another run's copy, or has no seal.
+    """
+    import yaml
+
+    text, _, line = read_bytes(path).decode(errors="replace").rstrip("\n").rpartition(_SEALED)
+    seal = Seal.read(line)
+    if seal is None:
+        no_seal(path)
+    seal.check(path, [text.encode()], renamed)
+    return dict(yaml.safe_load(text))

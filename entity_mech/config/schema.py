@@ -89,6 +89,12 @@ class Config(Section):
         "and each in its own.",
         cost="all: jobs of measure_faithfulness and patch_dcm_heads grow with the square of the models",
     )
+    ablation: Literal["position", "role"] = key(
+        "position",
+        "What a head that is left out gives, at the chain's tokens: its mean at this position (the paper's), or its "
+        "mean at tokens of the same role in prompts of varying layout, so that it cannot tell which segment it is "
+        "in. Faithfulness is reported with both.",
+    )
     task: TaskKeys = key(TaskKeys, "Scenes and prompts.")
     prompts: Prompts = key(Prompts, "How many prompts of each split. Every scene is asked for each of its boxes.")
     searches: list[Search] = key(

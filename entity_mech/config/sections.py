@@ -102,7 +102,12 @@ class Prompts(Section):
         280, "Prompts on which circuits are pruned.", unit="prompts", cost="time of prune_circuit", ge=1, le=MOST
     )
     ablation: int = key(
-        500, "Prompts over which head outputs are averaged for mean ablation.", unit="prompts", ge=1, le=MOST
+        500,
+        "Prompts over which head outputs are averaged for mean ablation, and as many of varying layout.",
+        unit="prompts",
+        cost="time of store_activations",
+        ge=1,
+        le=MOST,
     )
     evaluation: int = key(
         490,

@@ -52,8 +52,8 @@ class TaskKeys(Section):
     objects: Objects = key(
         "builtin",
         "Objects that may be in a box: `builtin`, a list of words, or the path of a text file (one word per "
-        "line) or a CSV file (its first column, below a header such as `object` or `word`). A word is used when it is "
-        "one token in every tokenizer of the run.",
+        "line) or a CSV file (its first column, below a header such as `object` or `word`). A word is used when it "
+        "is one token in every tokenizer of the run.",
     )
     labels: str = key("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Letters that may label a box.", pattern=LETTERS, max_length=26)
     probe_texts: ProbeTextKeys = key(ProbeTextKeys, "What the position probes write.")

@@ -2,17 +2,18 @@
 
 A partial file lies beside the stage's output and is none of the workflow's files: Snakemake deletes outputs of failed
 jobs. It is written anew and renamed each time, so a kill leaves the last whole one; it says what it was made from,
-and another stamp, or a damaged file, means starting again. HDF5 checks each block's checksum as it is read.
+and another stamp, or a damaged file, means starting again.
 """
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from entity_mech.files import atomic_path, remove_leftovers
+from entity_mech.errors import UserError
+from entity_mech.files import remove_leftovers
+from entity_mech.hdf5 import read_hdf5, write_hdf5
 from entity_mech.progress import log
 
 SHARE = 0.05  # of a stage's time at most goes into writing
@@ -38,11 +39,11 @@ class Partial:
         if not path.is_file():
             return
         try:
-            with h5py.File(path, "r") as file:
+            with read_hdf5(path) as file:
                 found = {name: str(value) for name, value in file.attrs.items()}
                 entries = {name: {key: data[()] for key, data in group.items()} for name, group in file.items()}
-        except (OSError, KeyError, RuntimeError) as error:
-            log(f"{path} is damaged ({error}): starting again")
+        except UserError as error:
+            log(f"{error} Starting again without it.")
             return
         different = sorted(name for name in {*found, *self.stamp} if found.get(name) != self.stamp.get(name))
         if different:
@@ -68,13 +69,12 @@ class Partial:
         if self.path is None:
             return
         start = time.monotonic()
-        with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as file:
+        with write_hdf5(self.path) as file:
             file.attrs.update(self.stamp)
             for name, arrays in self._entries.items():
                 group = file.create_group(name)
                 for key, array in arrays.items():
-                    chunks = array.shape if array.size else None
-                    group.create_dataset(key, data=array, chunks=chunks, fletcher32=bool(chunks), track_times=False)
+                    group.create_dataset(key, data=array, track_times=False)
         end = time.monotonic()
         self._next = end + (end - start) / SHARE
 

@@ -3,7 +3,7 @@
 A file has attributes (its provenance stamp) and groups. A group of head outputs holds `z`, float32, and its
 `roles`: either every head, [prompt, role, layer, head, d_head], or, when it has `heads`
 [chosen, (role, layer, head)], chosen heads only, [prompt, chosen, d_head]. Roles stand under their own names
-(`label`, not `previous_label`). Equal content gives equal bytes. Chunks have checksums: a damaged one is no number.
+(`label`, not `previous_label`). Equal content gives equal bytes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,14 +20,13 @@ from jaxtyping import Float
 from entity_mech.engine.clean import run_clean, to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.errors import UserError
-from entity_mech.files import AGAIN, atomic_path
+from entity_mech.hdf5 import read_hdf5, write_hdf5
 from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
 from entity_mech.task.roles import own_name
 from entity_mech.task.tokens import TokenizedPrompts
 
 CHUNK_BYTES = 1 << 20
-CHECKED: dict[str, Any] = {"track_times": False, "fletcher32": True}  # reading a damaged chunk is an error
 Head = tuple[str, int, int]  # role, layer, head
 Rows = slice | np.ndarray | list[int]
 
@@ -38,7 +37,7 @@ def create_store(path: str | Path, provenance: Mapping[str, str]) -> Iterator[h5
 
     provenance: for example model, fingerprint, dtype, dataset, config, code.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_hdf5(path) as file:
         for name in sorted(provenance):
             file.attrs[name] = str(provenance[name])
         yield file
@@ -49,22 +48,11 @@ def open_store(path: str | Path, expected: Mapping[str, str]) -> Iterator[h5py.F
     """Open an activation file that must have been made from what `expected` says.
 
     Attributes that `expected` does not name may be anything. Raises UserError when the file is
-    missing or unreadable, or naming every attribute that does not match.
+    missing or damaged, or naming every attribute that does not match.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: there is no such activation file")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({error}). {AGAIN}") from error
-    with file:
+    with read_hdf5(path) as file:
         check_stamp(file.attrs, expected, path)
-        try:
-            yield file
-        except OSError as error:
-            if "filter returned failure" in str(error) or "can't read" in str(error).lower():
-                raise UserError(f"{path} is damaged ({error}). {AGAIN}") from error
-            raise
+        yield file
 
 
 def check_stamp(found: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
@@ -158,7 +146,8 @@ def auto_batch(decoder: Decoder, n_pos: int, budget: int | None = None) -> int:
     return max(1, min(256, (budget or activation_budget(decoder)) // size))
 
 
-def _batches(decoder: Decoder, prompts: TokenizedPrompts, batch: int | None, label: str) -> Iterator[np.ndarray]:
+def batches(decoder: Decoder, prompts: TokenizedPrompts, batch: int | None, label: str) -> Iterator[np.ndarray]:
+    """Rows of prompts that run at once, with progress."""
     size = min(batch or auto_batch(decoder, prompts.ids.shape[1]), len(prompts))
     starts = range(0, len(prompts), size)
     for first in track(starts, len(starts), f"{label}: batches of {size} prompts"):
@@ -180,7 +169,7 @@ def _empty_dataset(group: h5py.Group, shape: tuple[int, ...]) -> h5py.Dataset:
     prompt = 4 * int(np.prod(shape[1:]))
     rows = max(1, min(shape[0], CHUNK_BYTES // max(prompt, 1)))
     inside = (1, *shape[2:]) if len(shape) == 5 and prompt > CHUNK_BYTES else shape[1:]
-    return group.create_dataset("z", shape, np.float32, chunks=(rows, *inside), **CHECKED)
+    return group.create_dataset("z", shape, np.float32, chunks=(rows, *inside), track_times=False)
 
 
 def store_head_outputs(
@@ -211,7 +200,7 @@ def store_head_outputs(
             return
         data = _empty_dataset(group, (len(prompts), len(table), s.d_head))
     top = s.n_layers - 1 if heads is None else int(table[:, 1].max())
-    for rows in _batches(decoder, prompts, batch, f"{decoder.name}: head outputs of {group.name}"):
+    for rows in batches(decoder, prompts, batch, f"{decoder.name}: head outputs of {group.name}"):
         ids = to_ids(decoder, prompts.ids[rows])
         with torch.inference_mode():
             z = run_clean(decoder, ids, {"z"}, last_layer=top).z
@@ -254,7 +243,7 @@ def store_means(decoder: Decoder, prompts: TokenizedPrompts, group: h5py.Group, 
     s, n_pos = decoder.shape, prompts.ids.shape[1]
     total = np.zeros((n_pos, s.n_layers, s.n_heads, s.d_head))
     real = np.arange(n_pos) < prompts.length[:, None]
-    for rows in _batches(decoder, prompts, batch, f"{decoder.name}: mean head outputs"):
+    for rows in batches(decoder, prompts, batch, f"{decoder.name}: mean head outputs"):
         with torch.inference_mode():
             z = run_clean(decoder, to_ids(decoder, prompts.ids[rows]), {"z"}, last_layer=s.n_layers - 1).z
             keep = torch.as_tensor(real[rows], device=decoder.device)[..., None, None]
@@ -263,5 +252,5 @@ def store_means(decoder: Decoder, prompts: TokenizedPrompts, group: h5py.Group, 
                 total[:, layer] += summed.cpu().numpy()
     count = real.sum(0)
     mean = (total / np.maximum(count, 1)[:, None, None, None]).astype(np.float32)
-    group.create_dataset("mean", data=mean, chunks=(1, *mean.shape[1:]), **CHECKED)
+    group.create_dataset("mean", data=mean, track_times=False)
     group.create_dataset("count", data=count, track_times=False)

@@ -94,7 +94,8 @@ class Edit:
     """New outputs of some heads of a layer at a site: weight * (what the run gives) + (1 - weight) * value.
 
     value: [*copy, row, n_heads, d_head]; weight: broadcasts to [copy, row, n_heads], none means 0. kind: `z`,
-    head outputs, or `q`, rotated queries.
+    head outputs, or `q`, rotated queries. out: [head, d_head, d_model], the output projection by head through which
+    `value` passes where that is another model's; none: the layer's own.
     """
 
     layer: int
@@ -103,6 +104,7 @@ class Edit:
     value: Tensor
     weight: Tensor | None = None
     kind: str = "z"
+    out: Tensor | None = None
 
     def put(self, x: Float[Tensor, "copy row head d_head"]) -> Float[Tensor, "copy row head d_head"]:
         """`x` with these heads replaced."""
@@ -114,6 +116,19 @@ class Edit:
         x = x.clone()
         x[:, :, heads] = new
         return x
+
+    def added(self, own: Float[Tensor, "head d_head d_model"]) -> Float[Tensor, "*copy row d_model"]:
+        """What `value` adds to the projection's result beyond what the layer's `own` projection makes of it.
+
+        Exactly 0 where the two projections are equal.
+        """
+        assert self.out is not None
+        heads = list(self.heads)
+        change = self.out[heads].to(own.device, own.dtype) - own[heads]
+        value = self.value.to(own.dtype)
+        if self.weight is not None:
+            value = (1 - self.weight.to(own.dtype)[..., None]) * value
+        return value.flatten(-2) @ change.flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -195,8 +210,11 @@ def _join_layer(
         for edit in edits:
             if span.column(edit.site) == site:
                 z = edit.put(z)
-        mid = join.mid[:, site] + projected((z - clean).flatten(2), decoder.layers[layer].out)
-        mid = add_mlp(decoder, layer, mid)
+        moved = projected((z - clean).flatten(2), decoder.layers[layer].out)
+        for edit in edits:
+            if edit.out is not None and span.column(edit.site) == site:
+                moved = moved + edit.added(decoder.layers[layer].out_by_head)
+        mid = add_mlp(decoder, layer, join.mid[:, site] + moved)
         if final:
             return mid
         out[:, span.sites[:, site]] = mid
@@ -216,6 +234,24 @@ def _edited(
             if span.column(edit.site) == site:
                 new = edit.put(new)
         x = new if final else x.index_copy(1, span.sites[:, site], new)
+    return x
+
+
+def _with_contributions(
+    decoder: Decoder,
+    layer: int,
+    x: Float[Tensor, "copy tokens d_model"],
+    span: Span,
+    edits: Sequence[Edit],
+    final: bool,
+) -> Float[Tensor, "copy tokens d_model"]:
+    """The output projection's result, with what edits add whose values pass through another model's projection."""
+    for edit in edits:
+        if edit.out is None or (final and span.column(edit.site) != span.column(LAST)):
+            continue
+        more = edit.added(decoder.layers[layer].out_by_head)
+        at = span.sites[:, edit.site]
+        x = x + more if final else x.index_copy(1, at, x[:, at] + more)
     return x
 
 
@@ -293,5 +329,6 @@ def suffix_layer(
     q = _edited(q, span, edits, "q", final)
     z = _attend(decoder, span, (q, k, v), prefix, blocked, final)
     z = _edited(z, span, edits, "z", final)
+    made = _with_contributions(decoder, layer, projected(z.flatten(2), w.out, w.out_bias), span, edits, final)
     before = x[:, span.ends] if final else x
-    return add_mlp(decoder, layer, before + projected(z.flatten(2), w.out, w.out_bias))
+    return add_mlp(decoder, layer, before + made)

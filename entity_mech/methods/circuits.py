@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json, write_checked_json
+from entity_mech.files import read_checked_json, write_checked_json
 from entity_mech.task.roles import own_name
 
 HeadIndex = tuple[int, int]  # (layer, head)
@@ -177,8 +177,11 @@ def write_circuit(path: str | Path, circuit: Circuit, **more: Any) -> None:
 
 
 def read_circuit(path: str | Path) -> Circuit:
-    """Read a circuit file. Raises UserError when it is none."""
+    """Read a circuit file of `write_circuit`. Raises UserError when it is none, or is not what was written there.
+
+    A circuit that a person wrote is data for `circuit_from_json`, and carries no digest.
+    """
     try:
-        return circuit_from_json(read_json(path))
+        return circuit_from_json(read_checked_json(path))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not a circuit file: {error!r}") from error

@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from entity_mech.engine.donor_heads import heads_only
 from entity_mech.engine.store import Head, StoredHeads
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
-from entity_mech.methods.head_patching import carriers, heads_at, patched_predictions
+from entity_mech.methods.donors import DonorOutputs, DonorWeights
+from entity_mech.methods.head_patching import HeadSource, Patch, carriers, heads_at, run_patches
 from entity_mech.methods.intervals import difference_interval, difference_p, mean_interval, share_interval
+from entity_mech.methods.part_names import DIRECT, OUTPUTS, UNION, WHOLE
 from entity_mech.methods.random_sets import random_sets
 from entity_mech.methods.sense import no_gain
 from entity_mech.models.decoder import Decoder, DecoderShape
@@ -23,7 +26,7 @@ INTO_BASE, INTO_FINE_TUNED = "into_base", "into_fine_tuned"
 # Which desideratum's heads stand for a group; a group that is not named is taken whole.
 PAPER_CHOICE = {"A": "object", "B": "position", "C": "position"}
 COLUMNS = [
-    *("base", "model", "donor", "target", "circuit", "part", "kind", "draw", "n_heads", "fallback"),
+    *("base", "model", "donor", "target", "circuit", "part", "way", "kind", "draw", "n_heads", "fallback"),
     *("accuracy", "low", "high", "gain", "gain_low", "gain_high", "gain_p", "share", "share_low", "share_high", "n"),
 ]
 
@@ -49,6 +52,14 @@ class Part:
     name: str
     heads: tuple[Head, ...]
     fallback: bool
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ways in which it is patched: several groups at once never directly.
+
+        With its inputs held to the target's, a later group would not pass on what an earlier one gained.
+        """
+        return (OUTPUTS,) if self.name in (UNION, WHOLE) else (OUTPUTS, DIRECT)
 
 
 @dataclass(frozen=True)
@@ -96,8 +107,8 @@ def cmap_parts(circuit: Circuit, selected: pd.DataFrame, choice: Mapping[str, st
     every = tuple(dict.fromkeys(head for group in circuit.groups for head in heads_at(group)))
     return [
         *parts,
-        Part("full", union, any(part.fallback for part in parts)),
-        Part("whole_circuit", every, False),
+        Part(UNION, union, any(part.fallback for part in parts)),
+        Part(WHOLE, every, False),
     ]
 
 
@@ -138,33 +149,48 @@ class Patched:
     right: Bool[np.ndarray, " prompt"]
 
 
+@dataclass(frozen=True)
+class Donor:
+    """The model that gives. heads: its weights, those of its heads at least (heads_only)."""
+
+    side: Side
+    heads: Decoder
+
+    def sources(self) -> dict[str, HeadSource]:
+        """What it gives, by way."""
+        return {OUTPUTS: DonorOutputs(self.heads, self.side.outputs), DIRECT: DonorWeights(self.heads)}
+
+
 def patch_into(
     target: Decoder,
-    donor: Side,
+    donor: Donor,
     parts: Mapping[str, Sequence[Part]],
     taken: frozenset[Head],
     options: CmapOptions,
 ) -> tuple[Bool[np.ndarray, " prompt"], list[Patched]]:
-    """Which prompts `target` answers correctly, by itself and with heads' outputs replaced by the donor's, by part.
+    """Which prompts `target` answers correctly, by itself and with heads' contributions replaced by the donor's.
 
     parts: circuit -> its parts. taken: heads that no control may have.
     """
-    variants = {
-        (circuit, part.name): part_variants(circuit, part, taken, target.shape, options)
-        for circuit, its_parts in parts.items()
-        for part in its_parts
+    prompts, sources = donor.side.prompts, donor.sources()
+    asked = [(circuit, part) for circuit, its_parts in parts.items() for part in its_parts]
+    variants = [part_variants(circuit, part, taken, target.shape, options) for circuit, part in asked]
+    patches = {
+        (i, way): Patch(sources[way], [heads for _, _, heads in variants[i]])
+        for i, (_, part) in enumerate(asked)
+        for way in part.ways
     }
-    fallback = {(circuit, part.name): part.fallback for circuit, found in parts.items() for part in found}
-    patches = {"\t".join(key): [heads for _, _, heads in found] for key, found in variants.items()}
-    label, prompts = f"{donor.name} into {target.name}", donor.prompts
-    given = patched_predictions(target, prompts, donor.outputs, {**patches, "own": [()]}, options.batch, label)
+    own = (-1, OUTPUTS)
+    label = f"{donor.side.name} into {target.name}"
+    given = run_patches(target, prompts, {**patches, own: Patch(sources[OUTPUTS], [()])}, options.batch, label)
     found = []
-    for key, its_variants in variants.items():
-        for (kind, draw, heads), predicted in zip(its_variants, given["\t".join(key)], strict=True):
-            named = {"donor": donor.name, "circuit": key[0], "part": key[1], "kind": kind, "draw": draw}
-            size = {"n_heads": len(heads), "fallback": fallback[key]}
-            found.append(Patched({**named, **size}, predicted == prompts.answer))
-    return given["own"][0] == prompts.answer, found
+    for i, way in patches:
+        circuit, part = asked[i]
+        for (kind, draw, heads), predicted in zip(variants[i], given[i, way], strict=True):
+            named = {"donor": donor.side.name, "circuit": circuit, "part": part.name, "way": way}
+            drawn = {"kind": kind, "draw": draw, "n_heads": len(heads), "fallback": part.fallback}
+            found.append(Patched({**named, **drawn}, predicted == prompts.answer))
+    return given[own][0] == prompts.answer, found
 
 
 def accuracy_columns(right: Bool[np.ndarray, " prompt"], scene: np.ndarray) -> dict[str, object]:
@@ -194,14 +220,16 @@ def gains(
 def run_cmap(
     base: Side, model: Side, parts: Mapping[str, Sequence[Part]], taken: frozenset[Head], options: CmapOptions
 ) -> pd.DataFrame:
-    """Outputs of parts patched between a base and a fine-tuned model, and both models' own accuracies.
+    """Contributions of parts patched between a base and a fine-tuned model, and both models' own accuracies.
 
-    parts: circuit -> its parts (cmap_parts). taken: heads that no control may have (heads_of_both). One model is in
-    memory at a time. Raises UserError naming both models when their heads or tokens do not match.
+    parts: circuit -> its parts (cmap_parts). taken: heads that no control may have (heads_of_both). In memory at a
+    time are one model and the other's heads. Raises UserError naming both models when their heads or tokens do not
+    match.
     """
     check_comparable(base, model)
     own: dict[str, np.ndarray] = {}
     patched: dict[str, list[Patched]] = {}
+    heads = heads_only(model.load())
     for target, donor, direction in ((base, model, INTO_BASE), (model, base, INTO_FINE_TUNED)):
         asked = parts if direction in options.directions else {}
         for circuit, its_parts in asked.items():
@@ -210,7 +238,10 @@ def run_cmap(
                     log(f"{circuit}'s {part.name}: it is empty, nothing is patched")
                 elif part.fallback:
                     log(f"{circuit}'s {part.name}: DCM chose no head, the whole group is patched")
-        own[target.name], patched[target.name] = patch_into(target.load(), donor, asked, taken, options)
+        decoder = target.load()
+        own[target.name], patched[target.name] = patch_into(decoder, Donor(donor, heads), asked, taken, options)
+        heads = heads_only(decoder)
+        del decoder
     scene = base.prompts.scene
     if text := no_gain(model.name, base.name, difference_interval(own[model.name], own[base.name], scene).low):
         log(f"warning: {text}")

@@ -92,8 +92,9 @@ def faithfulness(
         draws: random circuits of the same size.
 
     The ceiling keeps all heads at the circuit's tokens: a subset may exceed it. Columns of the summary: model,
-    circuit (the model it was found in), kind (model, circuit, ceiling or random), draw (of a random circuit), heads,
-    `measures` with intervals, for the circuit how many random ones have a lower accuracy, n (prompts).
+    circuit (the model it was found in), kind (model, circuit, ceiling or random; see also `with_other_means`), draw
+    (of a random circuit), heads, `measures` with intervals, for the circuit how many random ones have a lower
+    accuracy, n (prompts).
     """
     size = (decoder.shape.n_layers, decoder.shape.n_heads)
     masks = np.concatenate(
@@ -128,6 +129,23 @@ def faithfulness(
         summary.astype({"draw": "Int64", "random_below": "Int64"}),
         answers.assign(model=decoder.name, circuit=circuit.model).reindex(columns=ANSWER_COLUMNS),
     )
+
+
+def with_other_means(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    means: Tensor,
+    circuit: Circuit,
+    model_answers: Int[np.ndarray, " prompt"],
+    name: str,
+) -> pd.DataFrame:
+    """The circuit and its ceiling with means that are not the study's: rows as of `faithfulness`.
+
+    name: `position` or `role`. Kinds are circuit_by_{name} and ceiling_by_{name}.
+    """
+    found = faithfulness(decoder, prompts, means, circuit, model_answers, draws=0).summary
+    both = found[found["kind"].isin(["circuit", "ceiling"])]
+    return both.assign(kind=both["kind"] + f"_by_{name}", random_below=pd.array([pd.NA] * len(both), dtype="Int64"))
 
 
 def _answers(prompts: TokenizedPrompts, kind: str, right: np.ndarray, agrees: np.ndarray) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Replacing the outputs of chosen heads at their tokens: what DCM, CMAP and the patching of DCM's heads share."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from entity_mech.engine.clean import run_clean, to_ids
+from entity_mech.engine.clean import CleanRun, run_clean, to_ids
 from entity_mech.engine.memory import activation_budget
 from entity_mech.engine.ops import predictions
 from entity_mech.engine.prefix import KEPT, EditPlan, bytes_per_prompt, slices, start_at
@@ -20,6 +22,8 @@ from entity_mech.models.decoder import Decoder
 from entity_mech.progress import track
 from entity_mech.task.tokens import TokenizedPairs, TokenizedPrompts
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class PatchData:
@@ -27,6 +31,55 @@ class PatchData:
 
     pairs: TokenizedPairs
     source: StoredHeads
+
+
+@dataclass(frozen=True)
+class CleanBatch:
+    """Some of a stage's prompts, and the patched model's own clean run on them."""
+
+    rows: slice
+    prompts: TokenizedPrompts
+    clean: CleanRun
+
+
+class HeadSource(ABC):
+    """Where the outputs come from that replace those of chosen heads."""
+
+    @abstractmethod
+    def values(
+        self, decoder: Decoder, heads: Sequence[Head], batch: CleanBatch
+    ) -> Float[Tensor, "prompt n_heads d_head"]:
+        """Outputs of heads for the batch's prompts, on the patched model's device."""
+
+    def projection(self, layer: int) -> Float[Tensor, "head d_head d_model"] | None:
+        """What a layer's outputs pass through to the stream; None: the patched model's own output projection."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class FromStore(HeadSource):
+    """Stored outputs, row by row those of the prompts' partners, through the patched model's own projection."""
+
+    stored: StoredHeads
+
+    def values(self, decoder: Decoder, heads: Sequence[Head], batch: CleanBatch) -> Tensor:
+        return source_values(decoder, self.stored, heads, batch.rows)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Variants, each some (role, layer, head) whose outputs `source` replaces; they run as one batch.
+
+    A variant without heads is the unedited model.
+    """
+
+    source: HeadSource
+    variants: Sequence[Sequence[Head]]
+
+    @property
+    def heads(self) -> list[Head]:
+        """Every head of any variant, once."""
+        return list(dict.fromkeys(head for variant in self.variants for head in variant))
 
 
 def heads_at(group: HeadGroup) -> tuple[Head, ...]:
@@ -104,26 +157,52 @@ def patched_predictions(
     patches: name -> variants, each some (role, layer, head); the variants of a patch run as one batch. A
     variant without heads gives the unedited model's prediction. All patches share each batch's clean run.
     """
-    found = {name: np.zeros((len(variants), len(prompts)), np.int64) for name, variants in patches.items()}
-    copies = max((len(variants) for variants in patches.values()), default=0)
+    given = {name: Patch(FromStore(source), variants) for name, variants in patches.items()}
+    return run_patches(decoder, prompts, given, batch, label)
+
+
+def run_patches(
+    decoder: Decoder,
+    prompts: TokenizedPrompts,
+    patches: Mapping[Key, Patch],
+    batch: int | None = None,
+    label: str = "",
+) -> dict[Key, Int[np.ndarray, "variant prompt"]]:
+    """Most likely next tokens under each patch's variants. All share each batch's clean run and sources' values."""
+    found = {key: np.zeros((len(patch.variants), len(prompts)), np.int64) for key, patch in patches.items()}
+    copies = max((len(patch.variants) for patch in patches.values()), default=0)
     size = min(batch or patching_batch(decoder, prompts.ids.shape[1], copies), len(prompts))
     parts = slices(len(prompts), size)
+    needed: dict[HeadSource, dict[Head, int]] = {}  # the place of every head among its source's values
+    for patch in patches.values():
+        places = needed.setdefault(patch.source, {})
+        for head in patch.heads:
+            places.setdefault(head, len(places))
     with torch.inference_mode():
         for rows in track(parts, len(parts), f"{label or decoder.name}: batches of {size} prompts"):
             part = prompts.rows(rows)
             clean = run_clean(decoder, to_ids(decoder, part.ids), KEPT)
             own = predictions(decoder, clean.last(to_ids(decoder, part.length))).cpu().numpy()
-            for name, variants in patches.items():
-                heads = list(dict.fromkeys(head for variant in variants for head in variant))
-                if not heads:
-                    found[name][:, rows] = own
+            one = CleanBatch(rows, part, clean)
+            values = {source: source.values(decoder, list(heads), one) for source, heads in needed.items() if heads}
+            for key, patch in patches.items():
+                if not patch.heads:
+                    found[key][:, rows] = own
                     continue
-                plan = plan_of(heads)
-                start = start_at(clean, plan.span(part, decoder.device), plan.layer)
-                kept = [[head not in set(variant) for head in heads] for variant in variants]
-                weights = torch.tensor(kept, device=decoder.device, dtype=decoder.dtype)[:, None]
-                values = source_values(decoder, source, heads, rows)
-                edits = edits_for(plan, heads, values, weights)
-                final = run_suffix(decoder, start, edits, len(variants))
-                found[name][:, rows] = predictions(decoder, final).cpu().numpy()
+                index = [needed[patch.source][head] for head in patch.heads]
+                final = _patched(decoder, one, patch, values[patch.source][:, index])
+                found[key][:, rows] = predictions(decoder, final).cpu().numpy()
     return found
+
+
+def _patched(
+    decoder: Decoder, batch: CleanBatch, patch: Patch, values: Float[Tensor, "prompt n_heads d_head"]
+) -> Float[Tensor, "variant prompt d_model"]:
+    """Final residual stream at each prompt's last token. values: of the patch's heads."""
+    heads, plan = patch.heads, plan_of(patch.heads)
+    start = start_at(batch.clean, plan.span(batch.prompts, decoder.device), plan.layer)
+    kept = [[head not in chosen for head in heads] for chosen in map(set, patch.variants)]
+    weights = torch.tensor(kept, device=decoder.device, dtype=decoder.dtype)[:, None]
+    edits = edits_for(plan, heads, values, weights)
+    edits = [replace(edit, out=patch.source.projection(edit.layer)) for edit in edits]
+    return run_suffix(decoder, start, edits, len(patch.variants))

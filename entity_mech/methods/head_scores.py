@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from entity_mech.engine.store import CHECKED, create_store, open_store
+from entity_mech.engine.store import create_store, open_store
 from entity_mech.errors import UserError
 from entity_mech.methods.searches import PathSearch
 
@@ -46,13 +46,12 @@ def write_effects(
     """
     with create_store(path, stamp) as file:
         file.create_dataset("layers", data=np.array(layers, dtype=np.int64), track_times=False)
-        file.create_dataset("rows", data=rows, track_times=False, fletcher32=True, chunks=rows.shape)
+        file.create_dataset("rows", data=rows, track_times=False)
         for kind, found in effects.items():
             for side in (*SIDES, "exact"):
                 array = getattr(found, side)
                 if array is not None:
-                    checked = {**CHECKED, "chunks": array.shape} if array.size else {"track_times": False}
-                    file.create_dataset(f"{kind}/{side}", data=array, **checked)
+                    file.create_dataset(f"{kind}/{side}", data=array, track_times=False)
 
 
 def join_effects(

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from entity_mech.methods.circuits import Circuit, HeadIndex
+from entity_mech.methods.part_names import WHOLE
 
-WHOLE = "whole_circuit"
 OVERLAP_COLUMNS = [
     "circuit_1", "circuit_2", "group", "letter", "heads_1", "heads_2", "shared", "precision", "recall", "jaccard",
     "chance_shared", "chance_precision", "chance_recall", "chance_jaccard", "p_chance",
 ]  # fmt: skip
-
 
 Heads = set[HeadIndex]
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from entity_mech.engine.circuit_batches import circuit_correct
 from entity_mech.engine.partial import NOTHING, Partial
 from entity_mech.errors import UserError
-from entity_mech.files import AGAIN
 from entity_mech.methods.circuits import Circuit, HeadGroup, HeadIndex
 from entity_mech.models.decoder import Decoder
+from entity_mech.seals import AGAIN
 from entity_mech.task.tokens import TokenizedPrompts
 
 Pair = tuple[str, HeadIndex, HeadIndex]  # (group, u, v), both in the group; u == v removes one head

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from entity_mech.engine.store import CHECKED, create_store, open_store
+from entity_mech.engine.store import create_store, open_store
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.circuits import Circuit
 from entity_mech.methods.pruning import Judged, PruningOptions, is_kept
@@ -105,8 +105,7 @@ def write_judged(path: str | Path, stamp: Mapping[str, str], scene: np.ndarray, 
     """Write pruning's answers as bits, with the prompts' scenes."""
     with create_store(path, stamp) as file:
         for name, array in (("scene", scene), *((n, np.packbits(a, axis=1)) for n, a in judged._asdict().items())):
-            checked = {**CHECKED, "chunks": array.shape} if array.size else {"track_times": False}
-            file.create_dataset(name, data=array, **checked)
+            file.create_dataset(name, data=array, track_times=False)
 
 
 def read_judged(path: str | Path) -> tuple[np.ndarray, Judged]:

@@ -6,17 +6,19 @@ The same scenes are put in other words. There the circuit is run as it is, and t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
 
-from entity_mech.engine.store import read_head_outputs, read_means, store_head_outputs, store_means
+from entity_mech.engine.role_means import AblationPrompts, read_ablation, store_ablation
+from entity_mech.engine.store import read_head_outputs, store_head_outputs
+from entity_mech.hdf5 import scratch_hdf5
 from entity_mech.methods.behaviour import behaviour
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.circuits import Circuit
 from entity_mech.methods.faithfulness import faithfulness
-from entity_mech.methods.overlap import WHOLE, choosable, compare
+from entity_mech.methods.overlap import choosable, compare
+from entity_mech.methods.part_names import WHOLE
 from entity_mech.methods.path_patching import chain_table, prompts_to_score, run_chain
 from entity_mech.methods.searches import PathPatchingOptions, PathSearch
 from entity_mech.models.decoder import Decoder
@@ -31,12 +33,13 @@ HEAD_COLUMNS = ["wording", "search", "letter", "layer", "head", "kept", "again",
 
 @dataclass(frozen=True)
 class Reworded:
-    """The prompts of another wording. clean, corrupted: of discovery, row by row."""
+    """The prompts of another wording. clean, corrupted: of discovery, row by row. by_role: see `read_ablation`."""
 
     evaluation: TokenizedPrompts
-    ablation: TokenizedPrompts
+    ablation: AblationPrompts
     clean: TokenizedPrompts
     corrupted: TokenizedPrompts
+    by_role: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,10 @@ def try_wording(
     what follows from it is missing.
     """
     answers = behaviour(decoder, prompts.evaluation, options.batch_size)
-    with h5py.File(decoder.name, "w", driver="core", backing_store=False) as memory:
-        store_means(decoder, prompts.ablation, memory, options.batch_size)
-        means = torch.as_tensor(read_means(memory), device=decoder.device, dtype=decoder.dtype)
+    with scratch_hdf5() as memory:
+        store_ablation(decoder, prompts.ablation, memory, options.batch_size)
+        found_means = read_ablation(memory, prompts.ablation.plain, prompts.by_role)
+        means = torch.as_tensor(found_means, device=decoder.device, dtype=decoder.dtype)
         table = faithfulness(
             decoder, prompts.evaluation, means, chosen.circuit, answers["predicted"].to_numpy(), draws=0
         ).summary.set_index("kind")
@@ -115,7 +119,7 @@ def _found_again(chosen: Chosen, found: pd.DataFrame | None) -> tuple[dict[str, 
     else:
         there = choose_circuit(candidates.model, found, chosen.keep)
         pools = (choosable(chosen.scores, candidates), choosable(found, there))
-        whole = next(row for row in compare(candidates, there, *pools) if row[2] == WHOLE)
+        whole = next(row for row in compare(candidates, there, pools) if row[2] == WHOLE)
         counts |= dict(zip(AGAIN[1:], (whole[6], whole[10], whole[-1]), strict=True))
     return {**dict.fromkeys(AGAIN, np.nan), **counts}, _heads(chosen.circuit, candidates, there)
 

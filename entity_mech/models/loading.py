@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json
+from entity_mech.files import read_checked_json
 from entity_mech.models.decoder import Checkpoint, Decoder, DecoderShape, Rotary
 from entity_mech.models.gpu_lock import claim
 from entity_mech.models.llama import DTYPES, LlamaSizes, size_differences
@@ -92,7 +92,7 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 def read_model(model_json: Path) -> dict[str, Any]:
     """Contents of a model.json. Raises UserError when it is missing or of another version's format."""
-    info = read_json(Path(model_json))
+    info = read_checked_json(model_json)
     if info.get("format") != FORMAT:
         raise UserError(
             f"{model_json} has format {info.get('format')!r}, this version reads {FORMAT}: prepare the model again"

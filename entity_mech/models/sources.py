@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json
+from entity_mech.files import read_checked_json
 from entity_mech.models.folders import (
     ADAPTER_CONFIG,
     INDEX,
@@ -141,7 +141,7 @@ def located(source: ModelSource, downloads: Mapping[str, str | Path]) -> ModelSo
     tokenizer = None if source.tokenizer is None else located(source.tokenizer, downloads)
     path, revision = source.path, source.revision
     if source.on_hub and source.name in downloads:
-        path, revision = read_json(Path(downloads[source.name]))["folder"], None
+        path, revision = read_checked_json(downloads[source.name])["folder"], None
         if is_adapter(Path(path)) != source.adapter:
             kind = "a PEFT adapter" if is_adapter(Path(path)) else "no PEFT adapter"
             raise UserError(f"model {source.name}: {source.path} is {kind}; set its key `adapter` accordingly")

@@ -25,7 +25,8 @@ SHARED = {
         n = {{ config.prompts.evaluation }} prompts of the evaluation split; 95% intervals over scenes
     """,
     "mean_ablation": """
-        Heads that are left out give their mean output (mean ablation)
+        Heads that are left out give their mean output (mean ablation {%- if config.ablation == "role" %}, at the
+        chain's tokens by role, over prompts of varying layout {%- endif %})
     """,
     # The threshold of pruning, which a model may have for itself.
     "least_drop": """

@@ -55,7 +55,9 @@ def compare_runs(old: Path, new: Path) -> dict[str, Difference | None]:
     found: dict[str, Difference | None] = {}
     for path in sorted((old / "tables").glob("*.csv")):
         other = new / "tables" / path.name
-        found[path.stem] = table_difference(read_table(path), read_table(other)) if other.is_file() else None
+        found[path.stem] = None
+        if other.is_file():
+            found[path.stem] = table_difference(read_table(path, renamed=True), read_table(other, renamed=True))
     return found
 
 

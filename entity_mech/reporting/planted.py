@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json, read_table, write_table, write_text
+from entity_mech.files import read_checked_json, read_json, read_table, write_table, write_text
+from entity_mech.provenance import read_resolved_config
+from entity_mech.reporting.findings.improved import about_outputs
 from entity_mech.reporting.findings.same_functions import carried
 from entity_mech.reporting.tables import Tables
 from entity_mech.task.pair_kinds import in_words
@@ -35,14 +36,15 @@ def group_table(run: Path) -> pd.DataFrame:
     precision, recall: of the candidates (before pruning) and of the heads kept (after); precision is empty where
     there are no heads. weakest_planted, strongest_other: path-patching scores among the candidates. carries, found:
     what the group passes on in truth and by DCM. repaired, named: whether fine-tuning repaired it, and what the
-    findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned).
+    findings say of it (yes, no, not shown, empty; nothing for models that were not fine-tuned). outputs: what
+    they say of its outputs, which also hold what was repaired before it.
     """
     tables = {name: read_table(run / "tables" / f"{name}.csv") for name in ("dcm", "dcm_answers", "findings")}
-    smallest = _config(run)["findings"]["smallest_effect"]
+    smallest = read_resolved_config(run / "config.resolved.yaml")["findings"]["smallest_effect"]
     rows = []
     for model, wiring in read_wirings(run).items():
         repaired = (wiring["repaired"] or {}).get("group")
-        for group in read_json(run / "circuits" / f"{model}.json")["groups"]:
+        for group in read_checked_json(run / "circuits" / f"{model}.json")["groups"]:
             letter, truth = group["letter"], wiring["groups"][group["letter"]]
             rows.append(
                 {
@@ -53,6 +55,7 @@ def group_table(run: Path) -> pd.DataFrame:
                     "found": function_found(tables, model, letter, smallest),
                     "repaired": letter == repaired,
                     "named": _named(tables["findings"], model, letter),
+                    "outputs": _named(tables["findings"], model, about_outputs(letter)),
                 }
             )
     return pd.DataFrame(rows)
@@ -97,12 +100,8 @@ def model_table(run: Path, groups: pd.DataFrame) -> pd.DataFrame:
 
 def read_wirings(run: Path) -> dict[str, dict[str, Any]]:
     """wiring.json of every model of a run, by name. Raises UserError for a model that has none."""
-    return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in _config(run)["models"]}
-
-
-def _config(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((run / "config.resolved.yaml").read_text(encoding="utf-8"))
-    return found
+    config = read_resolved_config(run / "config.resolved.yaml")
+    return {model["name"]: read_json(Path(model["path"]) / "wiring.json") for model in config["models"]}
 
 
 def function_found(tables: Tables, model: str, letter: str, smallest: float) -> str:
@@ -134,9 +133,9 @@ def _heads_found(truth: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str
     }
 
 
-def _named(findings: pd.DataFrame, model: str, letter: str) -> str | None:
+def _named(findings: pd.DataFrame, model: str, about: str) -> str | None:
     said = findings[
-        (findings["question"] == "improved") & (findings["model"] == model) & (findings["about"] == letter)
+        (findings["question"] == "improved") & (findings["model"] == model) & (findings["about"] == about)
     ]
     return None if said.empty else str(said["answer"].iloc[0])
 
@@ -182,7 +181,10 @@ def tables_text(run: str, groups: pd.DataFrame, models: pd.DataFrame) -> str:
         {
             "model": str(model),
             "repaired": "".join(own["group"][own["repaired"]]),
-            **dict(zip(own["group"], own["named"], strict=True)),
+            **{
+                row["group"]: row["named"] + ("" if pd.isna(row["outputs"]) else f" (outputs: {row['outputs']})")
+                for row in own.to_dict("records")
+            },
         }
         for model, own in groups.dropna(subset="named").groupby("model", sort=False)
     ]

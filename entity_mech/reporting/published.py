@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from entity_mech.files import read_table
+from entity_mech.files import read_plain_table
 from entity_mech.reporting.study import Study
 from entity_mech.task.task import Task
 
@@ -29,7 +29,7 @@ PROMPTS = ("boxes", "template", "query", "separator", "end", "capitalize")
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    return read_table(FOLDER / f"{name}.csv")
+    return read_plain_table(FOLDER / f"{name}.csv")
 
 
 def has_paper_prompts(study: Study) -> bool:

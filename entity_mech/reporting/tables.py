@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from entity_mech.methods.part_names import OUTPUTS
 from entity_mech.reporting.published import beside, published, published_circuit_accuracy
 from entity_mech.reporting.study import Study
 
 Tables = Mapping[str, pd.DataFrame]
-UNION, WHOLE = (
-    "full",
-    "whole_circuit",
-)  # parts of a circuit beside its groups: the chosen heads of all groups, all heads
 BETWEEN = ["base", "model", "donor", "target", "circuit"]
 HEADS = ["search", "letter", "token", "layer", "head", "score", "kept", "put_back"]
 HALF = 0.5  # of resampled scenes: heads kept less often are drawn hollow
@@ -80,7 +77,8 @@ def scored_heads(study: Study, scores: pd.DataFrame, circuit: pd.DataFrame | Non
 def faithfulness_table(study: Study, results: pd.DataFrame) -> pd.DataFrame:
     """One row a circuit and model: the circuit's numbers, the ceiling's, mean and SD over random circuits.
 
-    random_below: how many of `random_draws` random circuits are less accurate.
+    random_below: how many of `random_draws` random circuits are less accurate. other_means: `position` or `role`, the
+    kind of means that the study did not choose; other_faithfulness and other_ceiling are with these.
     """
     names = ("accuracy", "faithfulness", "recall", "agreement")
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
@@ -102,11 +100,25 @@ def faithfulness_table(study: Study, results: pd.DataFrame) -> pd.DataFrame:
             "random_faithfulness": drawn["faithfulness"].mean(),
             "random_draws": len(drawn),
             "random_below": own["random_below"].iloc[0],
+            **_with_other_means(part),
             "published_faithfulness": known.get((circuit, model), (np.nan, np.nan))[1],
             "n": own["n"].iloc[0],
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _with_other_means(part: pd.DataFrame) -> dict[str, object]:
+    """The circuit's faithfulness, and its ceiling's, with means of the kind that the study did not choose."""
+    found: dict[str, object] = {"other_means": ""}
+    for what in ("circuit", "ceiling"):
+        other = part[part["kind"].str.startswith(f"{what}_by_")]
+        name = "other_faithfulness" if what == "circuit" else "other_ceiling"
+        for end in ("", "_low", "_high"):
+            found[name + end] = other[f"faithfulness{end}"].iloc[0] if len(other) else np.nan
+        if len(other):
+            found["other_means"] = other["kind"].iloc[0].removeprefix(f"{what}_by_")
+    return found
 
 
 def overlap_table(study: Study, circuits: pd.DataFrame, correlation: pd.DataFrame) -> pd.DataFrame:
@@ -133,9 +145,14 @@ def beside_random(results: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def cmap_table(study: Study, results: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the chosen heads, with random controls, both models' own accuracies and published values."""
+    """Rows of the chosen heads, with random controls, both models' own accuracies and published values.
+
+    A row a part and way of patching it; the paper patched the donor's outputs.
+    """
     own = results[results["kind"] == "own"].drop_duplicates("target").set_index("target")["accuracy"]
-    return _across_models(study, beside_random(results, ["part"]), own, "cmap", ["part"])
+    table = _across_models(study, beside_random(results, ["part", "way"]), own, "cmap", ["part"])
+    table.loc[table["way"] != OUTPUTS, "published"] = np.nan
+    return table
 
 
 def cmap_inputs_table(study: Study, results: pd.DataFrame, behaviour: pd.DataFrame) -> pd.DataFrame:

@@ -101,7 +101,7 @@ GROUPS = (
     ),
     Stage(
         "cmap",
-        "Which group's outputs bring the fine-tuned model's gain into the base?",
+        "Which group's heads bring the fine-tuned model's gain into the base?",
         jobs={"patch_across_models": _COMPARE},
         tables={"cmap": "cmap/{base}__{model}.csv"},
         per="fine_tuned",
@@ -113,8 +113,10 @@ GROUPS = (
                 "Patching across models",
                 ("cmap",),
                 caption="""
-                    Accuracy of {{ patched }} when outputs of chosen heads are {{ donors }}, on the same prompt:
-                    group by group, their union, and the whole circuit. {% if config.cmap.random_draws %} Dots: as
+                    Accuracy of {{ patched }} when what chosen heads add to the stream is {{ donors }}, on the same
+                    prompt: group by group, their union, and the whole circuit. Outputs: what the heads add in the
+                    donor, with all that happens before them there. Own weights: the donor's heads on the patched
+                    model's own inputs, group by group. {% if config.cmap.random_draws %} Dots: as
                     many random heads at the same tokens ({{ config.cmap.random_draws }} draws). {%- endif %} Lines:
                     the two models by themselves. Nothing is ablated. {{ evaluated }}; seed {{ config.seed }}.
                 """,

@@ -13,10 +13,11 @@ import numpy as np
 from entity_mech.errors import UserError
 from entity_mech.files import atomic_path
 from entity_mech.task.counterfactuals import Queries, corrupted, desideratum, every_box, null
+from entity_mech.task.layouts import FOLDER, Varied, varied_layouts
 from entity_mech.task.pair_kinds import DESIDERATA, PLAIN_PROBE, PROBES
 from entity_mech.task.probes import ProbeSources, probe_sources
 from entity_mech.task.prompts import PLAIN, Prompt, render
-from entity_mech.task.scenes import Scene, SceneSource
+from entity_mech.task.scenes import Scene, Scenes, SceneSource
 from entity_mech.task.seeds import generator
 from entity_mech.task.task import Task
 from entity_mech.task.words import Words
@@ -43,15 +44,15 @@ def build_split(name: str, words: Words, task: Task, n: int, seed: int) -> list[
 
     Every scene is asked for all its boxes, in the order of the text; when n is no multiple of the number of boxes,
     the last scene is asked for fewer. discovery: each clean prompt has a corrupted and a null partner. ablation:
-    every prompt is another scene, and its query label is drawn from all labels. Raises UserError when the words
-    make too few scenes.
+    every prompt is another scene, and its query label is drawn from all labels; as many prompts of varying layout
+    follow, a part for each number of segments. Raises UserError when the words make too few scenes.
     """
     if name not in PROMPT_SPLITS:
         raise UserError(f"split {name!r}: allowed are {', '.join(PROMPT_SPLITS)}")
     source = SceneSource(words, task.boxes, name, generator(seed, "split", name))
     write = _Writer(words, task)
     if name == "ablation":
-        return _ablation(source, write, n)
+        return [*_ablation(write, source, source.draw_distinct(n)), *_layouts(write, n, seed)]
     clean = every_box(source, n)
     if name != "discovery":
         return [Record("", {"prompts": write(clean, row)}) for row in range(n)]
@@ -111,14 +112,24 @@ def _pair_records(part: str, write: _Writer, base: Queries, found: ProbeSources)
         yield Record(part, prompts, write.words.objects[found.target[row]])
 
 
-def _ablation(source: SceneSource, write: _Writer, n: int) -> list[Record]:
-    scenes = source.draw_distinct(n)
-    labels = source.rng.integers(0, len(source.words.labels), n)
+def _ablation(write: _Writer, source: SceneSource, scenes: Scenes, varied: Varied | None = None) -> list[Record]:
+    """Scenes asked for any label, as they are or in varying layouts."""
+    labels = source.rng.integers(0, len(source.words.labels), len(scenes))
     has = scenes.labels == labels[:, None]
     queries = Queries(scenes, np.where(has.any(1), has.argmax(1), -1))
+    part = f"{FOLDER}/{varied.boxes}" if varied else ""
+    changes = varied.changes if varied else [PLAIN] * len(scenes)
+    asked = [source.words.labels[label] for label in labels]
     return [
-        Record("", {"prompts": write(queries, row, query_label=source.words.labels[labels[row]])}) for row in range(n)
+        Record(part, {"prompts": write(queries, row, query_label=label, change=change)})
+        for row, (label, change) in enumerate(zip(asked, changes, strict=True))
     ]
+
+
+def _layouts(write: _Writer, n: int, seed: int) -> Iterator[Record]:
+    for varied in varied_layouts(write.words, write.task, n, seed):
+        if varied.changes:
+            yield from _ablation(write, varied.source, varied.source.draw(len(varied.changes)), varied)
 
 
 class _Writer:

@@ -1,8 +1,7 @@
 """Prompts as token ids with the positions of their roles, in memory and in HDF5."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from entity_mech.errors import UserError
-from entity_mech.files import AGAIN, atomic_path
+from entity_mech.hdf5 import read_hdf5, write_hdf5
 from entity_mech.task.roles import ALIASES
 
 Index = slice | np.ndarray | list[int]
@@ -110,9 +109,7 @@ def _write_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
     if array.dtype == np.int64:
         array = array.astype(np.int32)
     small = array.size < 1024
-    packing: dict[str, Any] = (
-        {} if small else {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
-    )
+    packing: dict[str, Any] = {} if small else {"compression": "gzip", "compression_opts": 4, "shuffle": True}
     group.create_dataset(name, data=array, track_times=False, **packing)
 
 
@@ -128,7 +125,7 @@ def write_tokens(
     groups: part -> name of a prompt in a record -> prompts; a part "" stands at the root. targets: part ->
     target ids of pairs. pieces: the text of every token id that occurs. Equal content gives equal bytes.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_hdf5(path) as file:
         file.attrs.update(attributes)
         for part, prompts in groups.items():
             where = file.require_group(part or "/")
@@ -145,13 +142,13 @@ def write_tokens(
 
 def read_prompts(path: str | Path, group: str) -> TokenizedPrompts:
     """Read the prompts of a group of a token file. Raises UserError when it has no such group."""
-    with _opened(path) as file:
+    with read_hdf5(path) as file:
         return _prompts(_group(file, path, group))
 
 
 def read_pairs(path: str | Path, group: str) -> TokenizedPairs:
     """Read the pairs of a group: `base`, `source` and `target`. Raises UserError when there is no such group."""
-    with _opened(path) as file:
+    with read_hdf5(path) as file:
         where = _group(file, path, group)
         if "target" not in where:
             raise UserError(f"{path}: group {group!r} holds no pairs")
@@ -160,14 +157,14 @@ def read_pairs(path: str | Path, group: str) -> TokenizedPairs:
 
 def read_pieces(path: str | Path) -> dict[int, str]:
     """The text of every token id in a token file, for drawing prompts without a tokenizer."""
-    with _opened(path) as file:
+    with read_hdf5(path) as file:
         texts = file["pieces/text"][()].tobytes().decode().split("\0")
         return dict(zip(file["pieces/id"][()].tolist(), texts, strict=True))
 
 
 def read_attributes(path: str | Path) -> dict[str, str | int]:
     """A token file's attributes: dataset (sha256 of the split's text file), tokenizer, split, seed."""
-    with _opened(path) as file:
+    with read_hdf5(path) as file:
         return {name: value if isinstance(value, str) else int(value) for name, value in file.attrs.items()}
 
 
@@ -179,7 +176,7 @@ def groups_of(path: str | Path) -> list[str]:
         if isinstance(item, h5py.Group) and ("ids" in item or "target" in item):
             found.append(name)
 
-    with _opened(path) as file:
+    with read_hdf5(path) as file:
         file.visititems(visit)
     return found
 
@@ -188,16 +185,6 @@ def digest_of(path: str | Path) -> str:
     """Sha256 of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[h5py.File]:
-    """A token file to read. Raises UserError where it is missing or damaged."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}. {AGAIN}") from error
 
 
 def _group(file: h5py.File, path: str | Path, group: str) -> h5py.Group:

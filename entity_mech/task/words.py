@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from entity_mech.errors import UserError
-from entity_mech.files import read_json, write_checked_json
+from entity_mech.files import read_checked_json, write_checked_json
 
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 Dropped = dict[str, dict[str, str]]
@@ -128,5 +128,5 @@ def write_words(path: str | Path, words: Words) -> None:
 
 def read_words(path: str | Path) -> Words:
     """Read words.json."""
-    found = read_json(path)
+    found = read_checked_json(path)
     return Words(tuple(found["objects"]), tuple(found["labels"]), found["dropped"])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from entity_mech.methods.circuits import Circuit, HeadGroup, circuit_to_json
+from entity_mech.methods.part_names import DIRECT, OUTPUTS
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.tables import circuit_table
 from tests.helpers.reporting_columns import as_written
@@ -136,6 +137,7 @@ def faithfulness(study: Study, circuits: tuple[str, ...] | None = None) -> pd.Da
             share = 0.98 if name == model else float(rng.uniform(0.7, 1.02))
             kinds = [("model", None, 1024, 1.0), ("circuit", None, 72, share), ("ceiling", None, 512, 1.01)]
             kinds += [("random", draw, 72, float(rng.uniform(0, 0.02))) for draw in range(100)]
+            kinds += [("circuit_by_role", None, 72, share - 0.1), ("ceiling_by_role", None, 512, 0.95)]
             for kind, draw, heads, f in kinds:
                 numbers = {"accuracy": f * whole, "faithfulness": f, "recall": 0.9 * min(f, 1), "agreement": f * 0.8}
                 row = {"model": model, "circuit": name, "kind": kind, "draw": draw, "heads": heads, "n": 490}
@@ -181,9 +183,10 @@ def dcm_curves(study: Study) -> pd.DataFrame:
     return as_written("dcm_curves", pd.DataFrame(rows, columns=columns))
 
 
-def cmap(study: Study, gain: dict[str, float] | None = None, base: float = 0.66) -> pd.DataFrame:
-    """All cmap/{base}__{model}.csv. gain: of each part into the base, as a share of the model's gain (0.16)."""
-    shares = {"A": 0.7, "B": 0.4, "C": 0.0, "D": 0.05, "full": 1.0, "whole_circuit": 1.05, **(gain or {})}
+def cmap(study: Study, direct: dict[str, float] | None = None, base: float = 0.66) -> pd.DataFrame:
+    """All cmap/{base}__{model}.csv. direct: of each group's weights into the base, as a share of the gain (0.16)."""
+    shares = {"A": 0.7, "B": 0.4, "C": 0.0, "D": 0.05, "full": 1.0, "whole_circuit": 1.05}
+    direct_shares = {"A": 0.7, "B": 0.4, "C": 0.0, "D": 0.05, **(direct or {})}
     rng = np.random.default_rng(3)
     rows = []
     for model in study.fine_tuned:
@@ -193,12 +196,13 @@ def cmap(study: Study, gain: dict[str, float] | None = None, base: float = 0.66)
             rows.append({**pair, **_patched(name, name, "", "", "own", 0), **_accuracy(value), **_gain(np.nan)})
         for donor, target, sign in ((model, study.base, 1), (study.base, model, -1)):
             for circuit_of in (model, study.base):
-                for part, share in shares.items():
+                for part, way in [*((part, OUTPUTS) for part in shares), *((part, DIRECT) for part in "ABCD")]:
+                    share = (shares if way == OUTPUTS else direct_shares)[part]
                     value = own[target] + sign * 0.16 * share * (1 if circuit_of == model else 0.8)
-                    chosen = _patched(donor, target, circuit_of, part, "chosen", 12, fallback=part == "D")
+                    chosen = _patched(donor, target, circuit_of, part, "chosen", 12, fallback=part == "D", way=way)
                     rows.append({**pair, **chosen, **_accuracy(value), **_gain(value - own[target])})
                     for draw in range(20):
-                        drawn = _patched(donor, target, circuit_of, part, "random", 12, draw)
+                        drawn = _patched(donor, target, circuit_of, part, "random", 12, draw, way=way)
                         more = rng.normal(0, 0.01)
                         rows.append({**pair, **drawn, **_accuracy(own[target] + more), **_gain(more)})
     return as_written("cmap", pd.DataFrame(rows))
@@ -213,8 +217,9 @@ def _patched(
     n_heads: int,
     draw: int | None = None,
     fallback: bool = False,
+    way: str | None = None,
 ) -> dict[str, object]:
-    about = {"donor": donor, "target": target, "circuit": circuit, "part": part}
+    about = {"donor": donor, "target": target, "circuit": circuit, "part": part, "way": way}
     return {**about, "kind": kind, "draw": draw, "n_heads": n_heads, "fallback": fallback}
 
 

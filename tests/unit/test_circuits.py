@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from entity_mech.errors import UserError
+from entity_mech.files import write_checked_json
 from entity_mech.methods.candidates import choose_circuit, knee, resolve_knee
 from entity_mech.methods.circuits import Circuit, HeadGroup, read_circuit, write_circuit
 
@@ -55,7 +56,7 @@ def test_file_keeps_everything(tmp_path):
     read = read_circuit(path)
     assert read.groups[0] == CIRCUIT.groups[0]
     assert read.groups[2].scored() == CIRCUIT.groups[2].scored()
-    path.write_text('{"model": "tiny"}')
+    write_checked_json(path, {"model": "tiny"})
     with pytest.raises(UserError, match="not a circuit file"):
         read_circuit(path)
 

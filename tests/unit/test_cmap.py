@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
+from entity_mech.engine.donor_heads import heads_only
 from entity_mech.errors import UserError
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.cmap import CmapOptions, Part, Side, cmap_parts, gains, heads_of_both, random_heads, run_cmap
-from entity_mech.methods.head_patching import heads_at, patched_predictions
+from entity_mech.methods.donors import DonorOutputs
+from entity_mech.methods.head_patching import Patch, heads_at, patched_predictions, run_patches
 from entity_mech.methods.intervals import difference_interval, share_interval
 from tests.helpers.box_prompts import box_prompts
 from tests.helpers.cmap_sides import CIRCUIT, PROMPTS, SELECTED, A, B, D, side
-from tests.helpers.literal_circuits import last_logits
-from tests.helpers.literal_patching import literal_patched
+from tests.helpers.literal_circuits import head_outputs, last_logits
+from tests.helpers.literal_donors import literal_contributions
 from tests.helpers.random_models import decoder_from, random_llama
 
 TAKEN = heads_of_both(CIRCUIT)
@@ -25,20 +26,8 @@ def own_predictions(seed: int) -> np.ndarray:
     return last_logits(model, PROMPTS.ids, PROMPTS.length).argmax(-1).numpy()
 
 
-def literal_predictions(model, donor: Side, heads) -> np.ndarray:
-    edits = [
-        (
-            layer,
-            torch.as_tensor(PROMPTS.roles[role]),
-            (head,),
-            torch.as_tensor(donor.outputs.at(role, [(layer, head)])),
-            torch.zeros(1),
-        )
-        for role, layer, head in heads
-    ]
-    with torch.no_grad():
-        logits = literal_patched(model, torch.as_tensor(PROMPTS.ids), torch.as_tensor(PROMPTS.length - 1), edits)
-    return logits.argmax(-1).numpy()
+def literal_predictions(model, donor, heads) -> np.ndarray:
+    return literal_contributions(model, donor, PROMPTS, heads, head_outputs(donor, PROMPTS.ids)).argmax(-1).numpy()
 
 
 def test_parts_say_when_a_whole_group_stands_in():
@@ -56,19 +45,20 @@ def test_parts_say_when_a_whole_group_stands_in():
 @pytest.mark.parametrize("name", ["A", "B", "D", "full", "whole_circuit"])
 def test_a_part_equals_hooks(name):
     base, model = side("base", 0)
-    tuned, _ = side("tuned", 1)
+    tuned, donor = side("tuned", 1)
     part = {part.name: part for part in cmap_parts(CIRCUIT, SELECTED)}[name]
-    found = patched_predictions(base.load(), PROMPTS, tuned.outputs, {"x": [part.heads]}, batch=5)["x"][0]
-    np.testing.assert_array_equal(found, literal_predictions(model, tuned, part.heads))
+    source = DonorOutputs(heads_only(tuned.load()), tuned.outputs)
+    found = run_patches(base.load(), PROMPTS, {"x": Patch(source, [part.heads])}, batch=5)["x"][0]
+    np.testing.assert_array_equal(found, literal_predictions(model, donor, part.heads))
     if name in ("full", "whole_circuit"):
-        assert (found != literal_predictions(model, tuned, ())).any()
+        assert (found != literal_predictions(model, donor, ())).any()
 
 
 def test_a_model_into_itself_changes_nothing():
     base, model = side("base", 0)
     parts = {"tuned": cmap_parts(CIRCUIT, SELECTED)}
     table = run_cmap(base, base, parts, TAKEN, CmapOptions(random_draws=2))
-    own = (literal_predictions(model, base, ()) == PROMPTS.answer).mean()
+    own = (literal_predictions(model, model, ()) == PROMPTS.answer).mean()
     assert 0.3 < own < 0.7
     assert table.accuracy.unique().tolist() == [own]
     assert (table.gain.dropna() == 0).all()
@@ -79,19 +69,22 @@ def test_a_model_into_itself_changes_nothing():
     assert (same == same[-1]).all()
 
 
-def test_the_table_has_every_part_both_ways_and_loads_each_model_once():
+def test_the_table_has_every_part_both_ways_and_loads_a_model_when_it_is_needed():
     loaded: list[str] = []
     base, base_model = side("base", 0, loaded)
-    tuned, _ = side("tuned", 1, loaded)
+    tuned, tuned_model = side("tuned", 1, loaded)
     parts = cmap_parts(CIRCUIT, SELECTED)
     full = next(part for part in parts if part.name == "full")
-    patched = literal_predictions(base_model, tuned, full.heads)
+    patched = literal_predictions(base_model, tuned_model, full.heads)
     prompts = replace(PROMPTS, answer=np.where(np.arange(12) % 3 == 2, patched, PROMPTS.answer))
     base, tuned = replace(base, prompts=prompts), replace(tuned, prompts=prompts)
     table = run_cmap(base, tuned, {"tuned": parts}, TAKEN, CmapOptions(random_draws=3))
-    assert loaded == ["base", "tuned"]
+    assert loaded == ["tuned", "base", "tuned"]  # its heads first; in memory is one model at a time
     assert table.kind.tolist()[:2] == ["own", "own"]
     assert table[table.kind == "own"].target.tolist() == ["base", "tuned"]
+    ways = table[table.target == "base"].groupby("part")["way"].agg(set).to_dict()
+    both = {"outputs", "direct"}
+    assert ways == {"A": both, "B": both, "C": both, "D": both, "full": {"outputs"}, "whole_circuit": {"outputs"}}
     one = table[(table.target == "base") & (table.part == "full")]
     assert (one.donor == "tuned").all()
     assert one.kind.tolist() == ["chosen", "random", "random", "random"]
@@ -100,8 +93,9 @@ def test_the_table_has_every_part_both_ways_and_loads_each_model_once():
     assert one.accuracy.iloc[0] == (patched == prompts.answer).mean()
     assert 0.3 < one.accuracy.iloc[0] < 0.7
     empty = table[(table.target == "base") & (table.part == "C")]
-    assert empty.kind.tolist() == ["chosen"]
-    assert empty.accuracy.item() == table[(table.kind == "own") & (table.target == "base")].accuracy.item()
+    assert empty.kind.tolist() == ["chosen", "chosen"]
+    own = table[(table.kind == "own") & (table.target == "base")].accuracy.item()
+    assert empty.accuracy.tolist() == [own, own]
     again = run_cmap(base, tuned, {"tuned": parts}, TAKEN, CmapOptions(random_draws=3, batch=5))
     assert table.equals(again)
 
@@ -141,7 +135,7 @@ def test_random_heads_end_where_no_others_are_left():
     base, tuned = side("base", 0)[0], side("tuned", 1)[0]
     table = run_cmap(base, tuned, {"tuned": cmap_parts(CIRCUIT, SELECTED)}, but_two, CmapOptions())
     counts = table[table.target == "base"].groupby("part").size()
-    assert counts.to_dict() == {"A": 3, "B": 2, "C": 1, "D": 21, "full": 1, "whole_circuit": 1}
+    assert counts.to_dict() == {"A": 6, "B": 4, "C": 2, "D": 42, "full": 1, "whole_circuit": 1}
 
 
 def test_gains_are_paired_with_both_models():
@@ -151,9 +145,12 @@ def test_gains_are_paired_with_both_models():
     right = {"base": own_predictions(0) == PROMPTS.answer, "tuned": own_predictions(1) == PROMPTS.answer}
     assert right["base"].sum() != right["tuned"].sum()
     full = next(part for part in cmap_parts(CIRCUIT, SELECTED) if part.name == "full")
-    for target, donor, model in ((base, tuned, base_model), (tuned, base, tuned_model)):
+    for target, donor, model, other in (
+        (base, tuned, base_model, tuned_model),
+        (tuned, base, tuned_model, base_model),
+    ):
         row = table[(table.target == target.name) & (table.part == "full") & (table.kind == "chosen")].iloc[0]
-        patched = literal_predictions(model, donor, full.heads) == PROMPTS.answer
+        patched = literal_predictions(model, other, full.heads) == PROMPTS.answer
         assert (patched != right[target.name]).any()
         gain = difference_interval(patched, right[target.name], PROMPTS.scene)
         share = share_interval(patched, right[target.name], right[donor.name], PROMPTS.scene)

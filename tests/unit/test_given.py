@@ -10,7 +10,7 @@ import pytest
 
 from entity_mech.config.load import load_config
 from entity_mech.errors import UserError
-from entity_mech.files import read_json, write_table
+from entity_mech.files import read_checked_json, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.given import NUMBERS, chain_groups, given_circuit, given_scores, without_offset
 from entity_mech.methods.head_scores import Effects, score_table
@@ -155,7 +155,7 @@ def test_lists_of_heads_are_a_circuit_without_scores(tmp_path):
     assert [group.heads for group in circuit.groups] == [((1, 0), (0, 1)), ((2, 2),)]
     assert circuit.group("structure_reader").token == "previous_label"
     write_circuit(tmp_path / "own.json", circuit, threshold=None)
-    data = read_json(tmp_path / "own.json")
+    data = read_checked_json(tmp_path / "own.json")
     assert [head["score"] for head in data["groups"][0]["heads"]] == [None, None]
     assert circuit_table(data)["score"].isna().all()
     again, _ = given_circuit(tmp_path / "own.json", "m", GROUPS, SIZE)

@@ -73,8 +73,8 @@ def test_differences_are_paired():
 
 
 def test_a_difference_by_hand():
-    # 20 prompts of 20 scenes count as 20 * 19 / 21. 8 are right only in a and 2 only in b, and of 4 added prompts half
-    # are unequal
+    # 20 prompts of 20 scenes count as 20 * 19 / 21; 8 are right only in a and 2 only in b. Of the 4 added prompts
+    # half are unequal
     a, b = np.array([1] * 8 + [0] * 2 + [1] * 10), np.array([0] * 8 + [1] * 2 + [1] * 10)
     sample = effective_size(a - b - 0.3, np.arange(20))
     assert sample.size == pytest.approx(20)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from entity_mech.engine.clean import run_logits
 from entity_mech.errors import UserError
-from entity_mech.files import read_json
+from entity_mech.files import read_checked_json
 from entity_mech.models.checks import problems
 from entity_mech.models.download import download
 from entity_mech.models.prepare import prepare_model
@@ -55,7 +55,7 @@ def hub(tmp_path_factory) -> Path:
 
 def test_snapshot_and_commit(hub, tmp_path):
     found = download("org/base", tmp_path / "base.json", cache_dir=hub, local_files_only=True)
-    assert found == read_json(tmp_path / "base.json")
+    assert found == read_checked_json(tmp_path / "base.json")
     assert found["commit"] == COMMIT
     assert Path(found["folder"]) == hub / "models--org--base/snapshots" / COMMIT
     old = download("org/base", tmp_path / "old.json", revision="v1", cache_dir=hub, local_files_only=True)

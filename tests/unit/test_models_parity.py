@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from entity_mech.engine.clean import run_logits
 from entity_mech.engine.load import load_checked
 from entity_mech.errors import UserError
-from entity_mech.files import read_json
+from entity_mech.files import read_checked_json
 from entity_mech.models.loading import check_exchangeable, load_decoder, read_model
 from entity_mech.models.logit_check import TOLERANCE, check_logits
 from entity_mech.models.prepare import prepare_model
@@ -69,7 +69,7 @@ def test_logits_equal_transformers(tmp_path, name):
 def test_model_json(tmp_path):
     folder = save_model(tmp_path / "m", dtype=torch.bfloat16, d_head=12, kv_heads=2, rope_parameters=YARN)
     info = prepare_model(source("wide", folder, dtype="float16"), tmp_path / "out", run_logits)
-    written = read_json(tmp_path / "out/model.json")
+    written = read_checked_json(tmp_path / "out/model.json")
     assert written == info
     want = {
         "n_layers": 3,

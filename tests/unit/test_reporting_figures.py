@@ -10,7 +10,7 @@ from entity_mech.files import read_table
 from entity_mech.reporting.catalogue import FAMILIES
 from entity_mech.reporting.figures.accuracy import accuracy
 from entity_mech.reporting.figures.cmap import cmap
-from entity_mech.reporting.figures.dcm import dcm_curves
+from entity_mech.reporting.figures.dcm import dcm, dcm_curves
 from entity_mech.reporting.figures.faithfulness import faithfulness
 from entity_mech.reporting.figures.role_map import members
 from entity_mech.reporting.figures.score_maps import score_maps
@@ -186,20 +186,33 @@ def test_models_of_another_base_are_drawn_but_not_as_fine_tuned() -> None:
 def test_cmap_table_has_controls_and_own_accuracies() -> None:
     study = make_study(names=PAPER)
     results = tables.cmap(study)
-    table = cmap_table(study, results).set_index(["donor", "target", "circuit", "part"])
-    row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A")]
+    table = cmap_table(study, results).set_index(["donor", "target", "circuit", "part", "way"])
+    row = table.loc[("goat-7b", "llama-7b", "goat-7b", "A", "outputs")]
     drawn = results[
         (results["donor"] == "goat-7b")
         & (results["target"] == "llama-7b")
         & (results["circuit"] == "goat-7b")
         & (results["part"] == "A")
+        & (results["way"] == "outputs")
         & (results["kind"] == "random")
     ]
     assert row["random_accuracy"] == pytest.approx(drawn["accuracy"].mean())
     assert row["target_accuracy"] == pytest.approx(0.66)
     assert row["donor_accuracy"] == pytest.approx(0.82)
     assert row["published"] == 0.82
-    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A")]["published"])
+    assert pd.isna(table.loc[("goat-7b", "llama-7b", "llama-7b", "A", "outputs")]["published"])
+
+
+def test_a_fourth_desideratum_is_drawn_as_the_others() -> None:
+    table = tables.dcm(TINY)
+    fourth = table[table["desideratum"] == "label"].assign(desideratum="known_object")
+    drawing = dcm(TINY, pd.concat([table, fourth], ignore_index=True))
+    check_text(drawing.figure)
+    titles = [axes.get_title(loc="left") for axes in drawing.figure.axes]
+    assert titles[:4] == ["A object", "A label", "A position", "A known object"]
+    # a mask whose heads are not shown to do anything: its number is in brackets
+    chosen = [text.get_text() for text in drawing.figure.axes[0].texts + drawing.figure.axes[1].texts]
+    assert chosen == ["7 of 10"] * 4 + ["(7 of 10)"] * 4
 
 
 def test_training_steps_are_counted_over_epochs() -> None:

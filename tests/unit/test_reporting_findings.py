@@ -136,7 +136,8 @@ def test_published_values_and_differences() -> None:
     assert about(findings, "same_circuit", "goat-7b", "base circuit").published == pytest.approx(0.73 / 0.82)
     assert about(findings, "same_functions", "goat-7b", "A").published == pytest.approx(0.518)
     assert np.isnan(about(findings, "same_functions", "goat-7b", "D").published)  # the label has none
-    assert about(findings, "improved", "goat-7b", "B").published == 0.78
+    assert about(findings, "improved", "goat-7b", "B outputs").published == 0.78
+    assert np.isnan(about(findings, "improved", "goat-7b", "B").published)  # the paper patched outputs
     assert "published 27 of 40)" in about(findings, "same_circuit", "goat-7b", "overlap").sentence
     table = findings_table(findings)
     rows = table.dropna(subset=["published"])
@@ -162,7 +163,8 @@ def test_only_models_fine_tuned_from_the_base_are_compared_with_it() -> None:
     study = make_study(2, others=("stranger",))
     findings = found_in(study, run_tables(study))
     own = [(one.question, one.about, one.answer) for one in findings if one.model == "stranger"]
-    assert own == [("gain", "accuracy", ""), ("same_circuit", "own circuit", "")]
+    about_circuit = [("same_circuit", about, "") for about in ("pruning", "own circuit")]
+    assert own == [("gain", "accuracy", ""), *about_circuit]
     assert list(summary_table(study, findings)["model"]) == ["chat"]
     page = findings_markdown(study, findings, "tiny", LIMITS)
     assert "Base: base. Fine-tuned from it: chat (control). Other models: stranger." in page

@@ -5,9 +5,10 @@ import sys
 
 import pandas as pd
 import pytest
-import yaml
 
 from entity_mech.errors import UserError
+from entity_mech.files import write_checked_json, write_table
+from entity_mech.provenance import write_resolved_config
 from entity_mech.reporting import planted
 
 CONFIG = {"models": [{"name": "tuned", "path": "models/tuned"}], "findings": {"smallest_effect": 0.1}}
@@ -25,10 +26,10 @@ FINDINGS = ["question", "model", "about", "answer"]
 def run(tmp_path, monkeypatch):
     """A run of one model that was fine-tuned, whose B was repaired."""
     monkeypatch.chdir(tmp_path)
-    run, model = tmp_path / "results" / "small", tmp_path / "models" / "tuned"
+    run, model = tmp_path / "runs" / "small", tmp_path / "models" / "tuned"
     for folder in (run / "tables", run / "circuits", model):
         folder.mkdir(parents=True)
-    (run / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG))
+    write_resolved_config(run / "config.resolved.yaml", CONFIG)
     groups = {letter: {"carries": carries, "heads": heads} for letter, (carries, heads) in TRUTH.items()}
     (model / "wiring.json").write_text(json.dumps({"groups": groups, "repaired": {"group": "B", "matrix": "W_v"}}))
     circuit = [
@@ -41,7 +42,7 @@ def run(tmp_path, monkeypatch):
         }
         for letter, (candidates, kept) in FOUND.items()
     ]
-    (run / "circuits" / "tuned.json").write_text(json.dumps({"groups": circuit}))
+    write_checked_json(run / "circuits" / "tuned.json", {"groups": circuit})
     me = ("tuned", "tuned")
     tables = {
         "dcm": (DCM, [(*me, "A", "object", 2, 0.9, 0.8, 1, 0), (*me, "B", "position", 0, 0, 0, 0, 0)]),
@@ -57,10 +58,17 @@ def run(tmp_path, monkeypatch):
         "dcm_answers": (ANSWERS, [("tuned", "A", "object", scene, scene % 10 > 0, 0) for scene in range(100)]),
         "pruning": (["model", "faithfulness_before"], [("tuned", 0.95)]),
         "completeness": (COMPLETENESS, [(*me, "group", 0.3), (*me, "half", 0.1)]),
-        "findings": (FINDINGS, [("improved", "tuned", "A", "yes"), ("improved", "tuned", "B", "not shown")]),
+        "findings": (
+            FINDINGS,
+            [
+                ("improved", "tuned", "A", "yes"),
+                ("improved", "tuned", "B", "not shown"),
+                ("improved", "tuned", "B outputs", "yes"),
+            ],
+        ),
     }
     for name, (columns, rows) in tables.items():
-        pd.DataFrame(rows, columns=columns).to_csv(run / "tables" / f"{name}.csv", index=False)
+        write_table(run / "tables" / f"{name}.csv", pd.DataFrame(rows, columns=columns))
     return run
 
 
@@ -76,6 +84,7 @@ def test_groups_are_compared_head_by_head(run):
     assert (a["found"], b["found"]) == ("object", planted.NO_HEADS)
     assert groups["repaired"].tolist() == [False, True]
     assert groups["named"].tolist() == ["yes", "not shown"]
+    assert groups["outputs"].fillna("nothing").tolist() == ["nothing", "yes"]
 
 
 def test_models_sum_up(run):
@@ -110,7 +119,7 @@ def test_the_page_gets_its_tables_below_the_mark(run, monkeypatch, capsys):
     assert text.startswith("# Prose")
     assert "old tables" not in text
     assert "| tuned | A | 4.1 5.0 | 4.1 2.2 | 0.67 / 1.00 | 0.50 / 0.50 | -0.01 | -0.02 | object, known" in text
-    assert "| tuned | B | yes | not shown |" in text
+    assert "| tuned | B | yes | not shown (outputs: yes) |" in text
     assert text.endswith(capsys.readouterr().out.rstrip() + "\n")
     assert len(pd.read_csv(run / "tables" / "planted_groups.csv")) == 2
     page.write_text("no mark")

@@ -10,11 +10,11 @@ PACKAGE = Path(__file__).parents[2] / "entity_mech"
 # In the order in which data walks: a room imports from itself and from rooms before it.
 ROOMS = ("task", "models", "engine", "methods", "reporting")
 # What every room may use, in an order of its own: a module imports from those before it.
-GROUND = ("errors", "files", "progress", "provenance")
+GROUND = ("errors", "seals", "table_schemas", "files", "hdf5", "progress", "provenance")
 # What stands above the rooms: the table of stages, which reporting may read, and the config, which no room imports.
 ABOVE = {"stages": GROUND, "config": (*GROUND, "task", "models", "stages")}
 # What serves the workflow alone: it may import everything and nothing imports it.
-BESIDE = ("command_line", "failures", "report_file", "rule_files")
+BESIDE = ("command_line", "failures", "kept", "report_file", "rule_files")
 # Imports that break the order for a reason: (file, module) -> why.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 # Packages that only some rooms may load.

@@ -16,6 +16,7 @@ from entity_mech.methods.head_scores import Effects, join_effects, joined_table,
 from entity_mech.methods.path_patching import run_chain
 from entity_mech.methods.pruning import all_pairs, join_pairs, pair_table, shard_pairs
 from entity_mech.methods.searches import PathPatchingOptions
+from tests.helpers.edit_hdf5 import edit_hdf5
 from tests.helpers.path_patching_chain import CHAIN, ChainSetting
 
 STAMP = {"model": "m", "code": "1"}
@@ -75,8 +76,7 @@ def shard_files(folder, change=None):
         files.append(folder / f"{shard}.h5")
         write_effects(files[-1], STAMP, layers, np.arange(5), effects)
     if change is not None:
-        with h5py.File(files[1], "r+") as file:
-            change(file)
+        edit_hdf5(files[1], change)
     return files
 
 

@@ -115,5 +115,5 @@ def test_files_hold_what_was_put_in(tmp_path):
     np.testing.assert_array_equal(scenes, scene)
     np.testing.assert_array_equal(again, judged)
     (tmp_path / "bad.h5").write_bytes(b"no")
-    with pytest.raises(UserError, match=r"bad\.h5: not a readable HDF5 file"):
+    with pytest.raises(UserError, match=r"bad\.h5 carries no seal"):
         read_judged(tmp_path / "bad.h5")

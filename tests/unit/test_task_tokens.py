@@ -269,7 +269,7 @@ def test_pairs_come_back_from_their_file(tmp_path):
 def test_token_files_are_the_same_bytes_again(tmp_path, discovery):
     first = write(tmp_path, discovery, "discovery", build("words"), "a.h5").read_bytes()
     time.sleep(1.1)  # HDF5 counts time in seconds
-    assert write(tmp_path, discovery, "discovery", build("words"), "b.h5").read_bytes() == first
+    assert write(tmp_path, discovery, "discovery", build("words"), "a.h5").read_bytes() == first
 
 
 def test_pieces_are_the_texts_of_the_tokens(tmp_path, discovery):

@@ -10,7 +10,7 @@ from entity_mech.reporting.tables import first
 from tests.helpers.cmap_sides import CIRCUIT, PROMPTS, SELECTED, side
 from tests.helpers.reporting_answers import about, found_in
 from tests.helpers.reporting_study import make_study
-from tests.helpers.reporting_tables import run_tables
+from tests.helpers.reporting_tables import cmap, run_tables
 
 TWO = make_study(2)
 BETTER = {"base": 0.66, "chat": 0.82}
@@ -25,6 +25,22 @@ def test_improvement_and_its_share() -> None:
     assert about(findings, "improved", "chat", "C").answer == "not shown"
     assert "all heads of the group were patched" in about(findings, "improved", "chat", "D").sentence
     assert verdict(TWO, findings, "improved", "chat") == "A (77%), B (72%)"
+
+
+def test_a_group_is_improved_by_its_own_weights_and_its_outputs_stand_beside() -> None:
+    """Outputs hold all that was improved before them: A's outputs bring the gain of a repair of B."""
+    findings = found_in(TWO, {**run_tables(TWO, BETTER), "cmap": cmap(TWO, direct={"A": 0.0})})
+    own, outputs = (about(findings, "improved", "chat", what) for what in ("A", "A outputs"))
+    assert (own.answer, outputs.answer) == ("not shown", "yes")
+    assert own.sentence.startswith(
+        "With group A (value fetcher) of chat (control), run on base's own inputs, patched"
+    )
+    assert outputs.sentence.startswith(
+        "With the outputs of group A (value fetcher) in chat (control) patched in, base"
+    )
+    assert verdict(TWO, findings, "improved", "chat") == "B (72%)"
+    findings = found_in(TWO, {**run_tables(TWO, BETTER), "cmap": cmap(TWO, direct=dict.fromkeys("ABCD", 0.0))})
+    assert verdict(TWO, findings, "improved", "chat") == "not shown; A outputs (77%), B outputs (72%)"
 
 
 def test_the_rise_and_the_share_are_those_that_cmap_measured() -> None:
@@ -58,16 +74,16 @@ def test_too_few_random_heads_show_nothing() -> None:
     assert "only 10 sets of as many random heads" in found.sentence
 
 
-def test_a_rise_must_stand_among_all_parts() -> None:
-    """A rise that its interval alone would show, one of six tests."""
+def test_a_rise_must_stand_among_all_patches() -> None:
+    """A rise that its interval alone would show, one of ten tests, and the weakest when two are not there."""
     given = run_tables(TWO, BETTER)
-    row = (given["cmap"]["kind"] == "chosen") & (given["cmap"]["part"] == "D") & (given["cmap"]["target"] == "base")
+    of_d = (given["cmap"]["part"] == "D") & (given["cmap"]["way"] == "direct")
+    row = of_d & (given["cmap"]["kind"] == "chosen") & (given["cmap"]["target"] == "base")
     given["cmap"].loc[row, ["gain", "gain_low", "gain_high", "gain_p"]] = [0.03, 0.001, 0.06, 0.04]
-    assert about(found_in(TWO, given), "improved", "chat", "D").answer == "not shown"
-    given["cmap"].loc[given["cmap"]["part"] == "C", "n_heads"] = 0  # no test
     found = about(found_in(TWO, given), "improved", "chat", "D")
-    assert (found.answer, found.p) == ("not shown" if found.p >= 0.05 else "yes", pytest.approx(0.04))
-    lone = given["cmap"][(given["cmap"]["part"] == "D") | (given["cmap"]["kind"] == "own")]
+    assert (found.answer, found.p) == ("not shown", pytest.approx(4 * 0.04))  # D outputs and both of C are no clearer
+    assert "not after correcting for 10 tests" in found.sentence
+    lone = given["cmap"][of_d | (given["cmap"]["kind"] == "own")]
     found = about(found_in(TWO, {**given, "cmap": lone}), "improved", "chat", "D")
     assert (found.answer, found.p) == ("yes", pytest.approx(0.04))
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from entity_mech.engine.clean import run_clean, to_ids
+from entity_mech.engine.role_means import AblationPrompts
 from entity_mech.methods.behaviour import behaviour
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.path_patching import chain_table, prompts_to_score, run_chain
@@ -32,7 +33,7 @@ class Study(ChainSetting):
         self.chosen = Chosen(replace(unpruned, groups=tuple(groups)), self.scores, KEEP)
 
     def tried(self, clean, corrupted, score_all: bool) -> Tried:
-        prompts = Reworded(self.clean, self.clean, clean, corrupted)
+        prompts = Reworded(self.clean, AblationPrompts(self.clean, []), clean, corrupted)
         return try_wording(self.decoder, prompts, self.chosen, CHAIN, OPTIONS, score_all)
 
 

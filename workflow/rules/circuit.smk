@@ -28,6 +28,7 @@ rule resolve_candidates:
     params:
         keep=keep,
         options={"tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("resolve_candidates"),
     script:
@@ -58,6 +59,7 @@ rule prune_pairs:
     params:
         shards=CONFIG.pruning.shards,
         options={"tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("prune_pairs"),
     script:
@@ -92,6 +94,7 @@ rule prune_circuit:
         **asks("prune_circuit"),
     params:
         options=lambda wildcards: {**pruning_options(wildcards), "tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("prune_circuit"),
     script:

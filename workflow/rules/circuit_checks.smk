@@ -24,6 +24,7 @@ rule measure_completeness:
         **asks("measure_completeness"),
     params:
         options={**CONFIG.completeness.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("measure_completeness"),
     script:
@@ -53,6 +54,7 @@ rule measure_circuit_size:
         **asks("measure_circuit_size"),
     params:
         options={"tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
         machine=machine,
         code=code("measure_circuit_size"),
     script:
@@ -80,6 +82,7 @@ rule map_roles:
         **asks("map_roles"),
     params:
         options={"task": CONFIG.task.model_dump(include={"template", "query"}), "tf32": CONFIG.compute.tf32},
+        by_role=EVERY_ROLE,
         machine=machine,
         code=code("map_roles"),
     script:

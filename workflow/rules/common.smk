@@ -8,15 +8,21 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-# The package is importable also where it is not installed.
+# The package beside the workflow, as in all jobs, installed or not. The profile has imported it already, perhaps that
+# of another clone, when the environment is shared.
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
+loaded = sys.modules.get("entity_mech")
+if loaded and (ROOT / "entity_mech").is_dir() and not os.path.samefile(*loaded.__path__, ROOT / "entity_mech"):
+    for name in [name for name in sys.modules if name.split(".")[0] == "entity_mech"]:
+        del sys.modules[name]
 
 from entity_mech.config.files import as_yaml, read_config
 from entity_mech.config.load import load_config
 from entity_mech.config.notes import notes
 from entity_mech.errors import UserError
 from entity_mech.failures import summary
+from entity_mech.kept import KeptJob, check_kept
 from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
 from entity_mech.provenance import code_digest, folder_digest
@@ -24,6 +30,7 @@ from entity_mech.reporting.catalogue import CATEGORIES, SECTION_OF
 from entity_mech.reporting.study import as_param, study_values
 from entity_mech.stages.table import JOBS
 from entity_mech.stages.table import STAGES as ALL_STAGES
+from entity_mech.task.task import Task
 
 MAIN = workflow.is_main_process  # not a job, which Snakemake starts as a process that reads the workflow again
 # Snakemake leaves the numbers inside `--config 'dcm={epochs: 3}'` as text.
@@ -41,7 +48,7 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-if workflow.is_main_process:
+if MAIN:
     for text in notes(CONFIG):
         logger.warning(f"note: {text}")
 
@@ -244,6 +251,13 @@ def given_file(key):
 def roles():
     """Token roles of the chain, each once."""
     return list(dict.fromkeys(search.token for search in CONFIG.searches))
+
+
+# Roles whose tokens' means are by role: those where circuits have heads; in the role map, all. And the other way.
+_ABLATIONS = {"position": [], "role": roles()}
+BY_ROLE = _ABLATIONS[CONFIG.ablation]
+EVERY_ROLE = list(Task.of(CONFIG.task.model_dump(include={"template", "query"})).roles) if BY_ROLE else []
+OTHER_ABLATION = {name: tokens for name, tokens in _ABLATIONS.items() if name != CONFIG.ablation}
 
 
 def machine(wildcards, threads):

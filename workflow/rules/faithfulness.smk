@@ -4,7 +4,7 @@
 
 
 rule measure_faithfulness:
-    """How much of a model's accuracy a circuit, its own or another model's, carries alone."""
+    """How much of a model's accuracy a circuit, its own or another model's, carries alone, with means of either kind."""
     input:
         model=of_model("model.json"),
         behaviour=of_model("behaviour/evaluation.csv"),
@@ -26,6 +26,8 @@ rule measure_faithfulness:
         **asks("measure_faithfulness"),
     params:
         options={**CONFIG.faithfulness.model_dump(), "seed": CONFIG.seed, "tf32": CONFIG.compute.tf32},
+        by_role=BY_ROLE,
+        other_ablation=OTHER_ABLATION,
         machine=machine,
         code=code("measure_faithfulness"),
     script:

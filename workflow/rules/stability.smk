@@ -68,6 +68,8 @@ rule try_wordings:
         "<logs>/try_wordings/{model}.log",
     benchmark:
         "<benchmarks>/try_wordings/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(PRUNED),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -84,6 +86,7 @@ rule try_wordings:
             "seed": CONFIG.seed,
             "tf32": CONFIG.compute.tf32,
         },
+        by_role=BY_ROLE,
         machine=machine,
         code=code("try_wordings"),
     script:

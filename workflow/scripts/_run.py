@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from entity_mech.errors import UserError
+from entity_mech.kept import options_stamp
 from entity_mech.progress import log
 from entity_mech.provenance import peak_memory_mb, versions
+from entity_mech.seals import STAMP
 
 
 @contextmanager
@@ -40,6 +42,7 @@ def job(snakemake: Any) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
     what = " ".join([snakemake.rule, *(f"{name}={value}" for name, value in snakemake.wildcards.items())])
     log(f"{what}, {snakemake.threads} threads; " + ", ".join(f"{n} {v}" for n, v in versions().items()))
+    STAMP.set(options_stamp(dict(snakemake.params.items())))
     start = time.monotonic()
     failed = False
     try:

@@ -14,7 +14,7 @@ with job(snakemake):
     table = role_map(
         decoder,
         read_prompts_like(given.tokens, given.ablation),
-        load_means(decoder, info, given.means, given.ablation),
+        load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role),
         read_table(given.behaviour)["correct"].to_numpy(dtype=bool),
         needed=(*task.segment_roles, *task.query_roles),
         sets=sets_of(task.roles),

@@ -11,7 +11,7 @@ with job(snakemake):
     curve, summary = circuit_size(
         decoder,
         read_prompts_like(given.tokens, given.ablation),
-        load_means(decoder, info, given.means, given.ablation),
+        load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role),
         read_table(given.scores),
         read_table(given.behaviour)["predicted"].to_numpy(),
     )

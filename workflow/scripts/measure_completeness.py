@@ -13,7 +13,7 @@ with job(snakemake):
     table = completeness(
         decoder,
         read_prompts_like(given.tokens, given.ablation),
-        load_means(decoder, info, given.means, given.ablation),
+        load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role),
         read_circuit(given.circuit),
         draws=options["random_halves"],
         seed=seed_for(options["seed"], "completeness"),

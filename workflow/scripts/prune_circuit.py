@@ -5,7 +5,7 @@ from pathlib import Path
 from _run import job, warn
 from entity_mech.engine.partial import Partial
 from entity_mech.engine.stage import load_means, open_model, read_prompts_like, stamp_of
-from entity_mech.files import read_json, read_table, write_table
+from entity_mech.files import read_checked_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
 from entity_mech.methods.put_back import put_back, put_back_json
@@ -17,12 +17,12 @@ with job(snakemake):
     given, options = snakemake.input, snakemake.params.options
     decoder, info = open_model(given.model, snakemake.params.machine["device"])
     prompts = read_prompts_like(given.tokens, given.ablation)
-    means = load_means(decoder, info, given.means, given.ablation)
-    candidates, kept = read_circuit(given.candidates), read_json(given.candidates)["keep"]
+    means = load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role)
+    candidates, kept = read_circuit(given.candidates), read_checked_json(given.candidates)["keep"]
     pairs = join_pairs(candidates, [read_table(file) for file in given.shards]) if given.shards else None
     provenance = {
         **stamp_of(info, given.tokens),
-        "config": value_digest({"keep": kept, "options": options}),
+        "config": value_digest({"keep": kept, "options": options, "by_role": snakemake.params.by_role}),
         "code": snakemake.params.code,
     }
     partial = Partial(

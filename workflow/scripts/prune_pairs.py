@@ -13,9 +13,10 @@ from entity_mech.provenance import file_digest
 with job(snakemake):
     given, shard, shards = snakemake.input, int(snakemake.wildcards.shard), snakemake.params.shards
     decoder, info = open_model(given.model, snakemake.params.machine["device"])
-    means = load_means(decoder, info, given.means, given.ablation)
+    means = load_means(decoder, info, given.means, given.ablation, snakemake.params.by_role)
     circuit = read_circuit(given.candidates)
     files = {name: file_digest(given[name]) for name in ("candidates", "means")}
+    files["by_role"] = " ".join(snakemake.params.by_role)
     stamp = {**stamp_of(info, given.tokens), **files, "code": snakemake.params.code, "shard": f"{shard} of {shards}"}
     partial = Partial(Path(snakemake.output.pairs).with_suffix(".partial.h5"), stamp)
     accuracy = removal_accuracy(decoder, read_prompts_like(given.tokens, given.ablation), means, circuit)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _run import job
 from entity_mech.engine.stage import stamp_of
-from entity_mech.files import read_json, read_table, write_table
+from entity_mech.files import read_checked_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit
 from entity_mech.methods.head_scores import join_effects, scored_rows
 from entity_mech.methods.pruning import PruningOptions
@@ -28,6 +28,6 @@ with job(snakemake):
         scene_weights(scene, draws, seed_for(options["seed"], "stability", split))
         for split, scene in (("discovery", discovery), ("pruning", pruning))
     ]
-    found = candidate_counts(scores, effects, weights[0], read_json(given.circuit)["keep"])
+    found = candidate_counts(scores, effects, weights[0], read_checked_json(given.circuit)["keep"])
     kept = kept_counts(judged, weights[1], PruningOptions(**options["pruning"]))
     write_table(snakemake.output.stability, stability(circuit, found, kept, draws))

@@ -1,10 +1,12 @@
-"""Store head outputs of a model for one purpose, or their means by position."""
+"""Store head outputs of a model for one purpose, or their means by position and by role."""
 
 from pathlib import Path
 
 from _run import job
 from entity_mech.engine.load import load_checked
-from entity_mech.engine.store import create_store, store_head_outputs, store_means
+from entity_mech.engine.role_means import store_ablation
+from entity_mech.engine.stage import read_ablation_prompts
+from entity_mech.engine.store import create_store, store_head_outputs
 from entity_mech.methods.circuits import read_circuit
 from entity_mech.methods.head_patching import heads_at
 from entity_mech.models.loading import read_model
@@ -30,8 +32,8 @@ with job(snakemake):
     decoder = load_checked(model, machine["device"], info["dtype"])
     with create_store(snakemake.output.activations, provenance) as file:
         for name in groups:
-            prompts, group = read_prompts(tokens, name), file.create_group(name)
+            group, batch = file.create_group(name), machine["batch_size"]
             if purpose == "means":
-                store_means(decoder, prompts, group, machine["batch_size"])
+                store_ablation(decoder, read_ablation_prompts(tokens), group, batch)
             else:
-                store_head_outputs(decoder, prompts, roles, group, machine["batch_size"], heads)
+                store_head_outputs(decoder, read_prompts(tokens, name), roles, group, batch, heads)

@@ -16,4 +16,4 @@ with job(snakemake):
     study = Study.from_param(snakemake.params.study)
     drawn = snakemake.input.figures
     write_index(run, study, snakemake.params.config, tables, skip=[snakemake.rule], drawn=drawn)
-    write_runs(run.parent)
+    write_runs(run.parent, own=run.name)

@@ -2,7 +2,8 @@
 
 Input, all faithfulness/{model}/{circuit}.csv one below the other: model, circuit, kind (model | circuit |
 ceiling | random), draw, heads, accuracy, accuracy_low, accuracy_high, faithfulness, faithfulness_low,
-faithfulness_high, recall and agreement with theirs, random_below, n.
+faithfulness_high, recall and agreement with theirs, random_below, n; circuit_by_{other means} and ceiling_by_{other
+means} are kinds too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def faithfulness(study: Study, results: pd.DataFrame) -> Drawing:
     models = in_order(table["model"], study.models)
     cells = {(row["circuit"], row["model"]): row for _, row in table.iterrows()}
     with styled(study):
-        n_lines = 6 if table["published_faithfulness"].notna().any() else 5
+        n_lines = 5 + table["published_faithfulness"].notna().any() + table["other_means"].ne("").any()
         height = 0.11 + 0.125 * n_lines
         figure = new_figure(1.9 + 0.9 * len(models), 1.1 + height * (len(circuits) + 1.3))
         axes = figure.subplots()
@@ -57,6 +58,8 @@ def faithfulness(study: Study, results: pd.DataFrame) -> Drawing:
 def _lines(one: pd.Series) -> list[str]:
     lines = [number(one["faithfulness"]), interval(one["faithfulness_low"], one["faithfulness_high"])]
     lines += [f"keeps {number(one['recall'])}", f"agrees {number(one['agreement'])}"]
+    if one["other_means"]:
+        lines.append(f"by {one['other_means']} {number(one['other_faithfulness'])}")
     if one["random_draws"]:
         lines.append(f"random {number(one['random_faithfulness'])}")
     if pd.notna(one["published_faithfulness"]):

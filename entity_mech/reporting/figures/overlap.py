@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from entity_mech.methods.part_names import WHOLE
 from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import (
     FAINT,
@@ -25,7 +26,7 @@ from entity_mech.reporting.style import (
     short_name,
     styled,
 )
-from entity_mech.reporting.tables import WHOLE, overlap_table
+from entity_mech.reporting.tables import overlap_table
 
 WHOLE_COLOR = "#999999"
 

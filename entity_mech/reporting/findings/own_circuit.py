@@ -151,6 +151,10 @@ def faithfulness_finding(study: Study, tables: Tables, limits: Limits, model: st
             random = percent(row["random_faithfulness"])
             beside.append(f"random circuits of its size {random} on average ({below} of {draws} recover less)")
         sentence += f" {'; '.join(beside)}." if beside else ""
+        if row["other_means"]:
+            other = estimate(row, "other_faithfulness", "other_faithfulness_low", "other_faithfulness_high")
+            sentence += f" With means by {row['other_means']} in place of the study's it recovers {other}"
+            sentence += f", and all heads at its tokens {percent(row['other_ceiling'])}."
     known = float(row["published_faithfulness"])
     return Finding(SAME_CIRCUIT, model, "own circuit", sentence, "", share, known, "faithfulness")
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from entity_mech.methods.part_names import UNION, WHOLE
 from entity_mech.reporting.findings.estimate import percent
 from entity_mech.reporting.findings.finding import (
     CANNOT_TELL,
@@ -27,7 +28,7 @@ from entity_mech.reporting.findings.finding import (
     Finding,
 )
 from entity_mech.reporting.findings.gain import accuracy_finding, gain_findings
-from entity_mech.reporting.findings.improved import improvement_findings
+from entity_mech.reporting.findings.improved import about_outputs, improvement_findings
 from entity_mech.reporting.findings.limits import Limits
 from entity_mech.reporting.findings.own_circuit import caution, overlap_findings, own_circuit_findings
 from entity_mech.reporting.findings.rules import rules, tests_of
@@ -36,7 +37,7 @@ from entity_mech.reporting.findings.same_functions import function_findings
 from entity_mech.reporting.markdown import bullet, escaped
 from entity_mech.reporting.published import REFERENCE, no_comparison
 from entity_mech.reporting.study import Study, in_order
-from entity_mech.reporting.tables import UNION, WHOLE, Tables
+from entity_mech.reporting.tables import Tables
 
 QUESTIONS = {
     GAIN: "How well does each model track entities?",
@@ -117,10 +118,11 @@ def _improved(study: Study, own: Sequence[Finding]) -> str:
         return LEFT_OUT
     if any(one.about == "gain" for one in own):
         return "no gain shown"
-    better = [one for one in own if one.about in study.letters and one.answer == YES]
-    better.sort(key=lambda one: -one.number.value)
-    if better:
-        return ", ".join(f"{one.about} ({percent(one.number.value)})" for one in better)
+    improved = [one for one in own if one.answer == YES]
+    improved.sort(key=lambda one: -one.number.value)
+    for wanted, before in ((study.letters, ""), ([about_outputs(name) for name in study.letters], "not shown; ")):
+        if better := [one for one in improved if one.about in wanted]:
+            return before + ", ".join(f"{one.about} ({percent(one.number.value)})" for one in better)
     together = [one.about for one in own if one.about in (UNION, WHOLE) and one.answer == YES]
     return "no group alone; all together" if together else NOT_SHOWN
 

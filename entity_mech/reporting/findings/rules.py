@@ -40,10 +40,12 @@ def rules(limits: Limits, tests: Mapping[str, int], chance: float) -> list[str]:
         f"test pairs on which nothing was chosen; it does not carry it when the whole interval lies below. It may "
         f"carry more than one. Two groups do the same when both carry the same; they differ when one carries what "
         f"the other does not. Cannot tell: anything else.",
-        "Improved. A group is improved when patching its outputs into the base makes the base more accurate than by "
-        "itself, over the same prompts, and more than every draw of as many random heads outside both circuits. Its "
-        "share is that rise over the model's whole gain, with the uncertainty of both; the shares of all groups need "
-        "not add up to 100%.",
+        "Improved. Each group is patched into the base in two ways. Directly: its heads, with the fine-tuned model's "
+        "weights, run on the base's own inputs, so that whether the group itself was improved rests on this. And its "
+        "outputs in the fine-tuned model, as published: they also hold all that was improved before the group. "
+        "Either way it is yes when the base becomes more accurate than by itself, over the same prompts, and more "
+        "than with every draw of as many random heads outside both circuits. The share is that rise over the "
+        "model's whole gain, with the uncertainty of both; the shares of all groups need not add up to 100%.",
         f"Warnings stand beside models that answer less than {percent(limits.low_accuracy)} correctly, circuits that "
         f"are no better than a guess or than random ones, chains whose tokens carry less than "
         f"{percent(limits.low_ceiling)} of the model's accuracy, and empty groups. A circuit with more than "
