@@ -39,7 +39,8 @@ def options_stamp(params: Mapping[str, Any]) -> str:
     """A job's stamp: a digest of its options, and one of its code, which count apart."""
     options = {name: value for name, value in params.items() if name not in _NO_OPTION}
     if isinstance(study := options.get("study"), Mapping):
-        options["study"] = {key: value for key, value in study.items() if key not in _LOOKS}
+        values = json.loads(study["json"]) if "json" in study else study  # of `as_param`
+        options["study"] = {key: value for key, value in values.items() if key not in _LOOKS}
     text = json.dumps(options, sort_keys=True, default=str)
     return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{str(params.get('code', ''))[:12]}"
 

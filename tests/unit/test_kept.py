@@ -76,6 +76,7 @@ def test_how_figures_look_is_no_option():
     plain = {"models": ["base"], "look": {}, "labels": {}}
     assert options_stamp({"study": study}) == options_stamp({"study": plain})
     assert options_stamp({"study": study}) != options_stamp({"study": {**study, "models": []}})
+    assert options_stamp({"study": {"json": json.dumps(study)}}) == options_stamp({"study": plain})
 
 
 def test_what_no_job_wrote_is_left_alone(tmp_path):
