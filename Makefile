@@ -22,7 +22,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 PLUGIN := .venv/slurm
 # The target stands first: Snakemake takes what follows --configfile for more config files.
-SNAKEMAKE := $(BIN)/snakemake $(TARGET) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+# CONFIG and CORES reach the shell as variables of its own, whatever characters they hold.
+export CONFIG CORES
+# Snakemake needs a home folder: where there is none (a container with a user of its own), it is in this folder.
+export HOME := $(or $(HOME),$(shell getent passwd "$$(id -u)" | cut -d: -f6),$(CURDIR)/.snakemake)
+CONFIGFILE := $(if $(CONFIG),--configfile "$$CONFIG")
+SNAKEMAKE := $(BIN)/snakemake $(TARGET) --cores "$$CORES" $(CONFIGFILE) $(ARGS)
 
 .PHONY: run status test lint slurm-test faults cluster docs demo-models bench planted clean environment
 
@@ -30,7 +35,7 @@ run: $(READY)
 	$(SNAKEMAKE)
 
 status: $(READY)
-	@$(BIN)/python workflow/status.py $(if $(CONFIG),--configfile $(CONFIG))
+	@$(BIN)/python workflow/status.py $(CONFIGFILE)
 
 test: lint
 	$(BIN)/pytest
@@ -44,7 +49,7 @@ faults: $(READY)
 
 cluster: $(PLUGIN)/.ready
 	PYTHONPATH=$(CURDIR)/$(PLUGIN) $(BIN)/snakemake $(TARGET) --workflow-profile workflow/profiles/slurm \
-		$(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+		$(CONFIGFILE) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -71,7 +76,7 @@ bench: $(READY)
 planted: $(READY)
 	$(BIN)/python -m entity_mech.models.planted --out resources/planted
 	for study in planted planted_hard; do \
-		$(BIN)/snakemake --cores $(CORES) --configfile config/$$study.yaml $(ARGS) || exit 1; \
+		$(BIN)/snakemake --cores "$$CORES" --configfile config/$$study.yaml $(ARGS) || exit 1; \
 	done
 	$(BIN)/python -m entity_mech.reporting.planted results/planted results/planted_hard --page docs/planted.md
 

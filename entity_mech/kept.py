@@ -72,8 +72,10 @@ def _is_stale(job: KeptJob) -> bool:
 
 
 def _seal(output: str) -> Seal | None:
+    """The seal that an output carries. That of another file is none: whoever reads it will say what happened."""
     path = Path(output)
-    return _READ[path.suffix](path) if path.suffix in _READ and path.is_file() else None
+    seal = _READ[path.suffix](path) if path.suffix in _READ and path.is_file() else None
+    return seal if seal is not None and seal.is_of(path) else None
 
 
 def _differences(resolved: Path, config: Mapping[str, Any]) -> list[str]:

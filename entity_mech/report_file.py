@@ -7,14 +7,8 @@ workflow, for which it has no files or not all of them. So only a run of the who
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from entity_mech.config.generate import DEFAULT
-from entity_mech.config.load import run_name
+from entity_mech.command_line import run_of
 
 # Options that make Snakemake do something else than run the whole study.
 _NOT_A_RUN = ("dryrun", "touch", "targets", "until", "omit_from", "batch", "report", "lint", "unlock", "summary")
@@ -28,19 +22,3 @@ def report_file(asked: argparse.Namespace) -> str | None:
     if any(getattr(asked, option, None) for option in _NOT_A_RUN):
         return None
     return f"results/{run_of(asked)}/report.html"
-
-
-def run_of(asked: argparse.Namespace) -> str:
-    """The name of the run that a command line of Snakemake is about."""
-    config: dict[str, Any] = {}
-    for path in asked.configfile or [DEFAULT]:
-        config |= _mapping(Path(path))
-    for assignment in asked.config or []:
-        name, _, value = str(assignment).partition("=")
-        config[name] = yaml.safe_load(value)
-    return run_name(config)
-
-
-def _mapping(path: Path) -> Mapping[str, Any]:
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return found if isinstance(found, dict) else {}

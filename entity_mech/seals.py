@@ -52,6 +52,11 @@ class Seal:
     def __str__(self) -> str:
         return f"{self.digest} {self.stamp} {self.place}"
 
+    def is_of(self, path: str | Path, renamed: bool = False) -> bool:
+        """Whether a file that lies there is the one that was sealed, by its name."""
+        place = (self.place.partition("/")[2] or self.place) if renamed else self.place
+        return Path(path).absolute().as_posix().endswith(f"/{place}")
+
     def check(self, path: str | Path, content: Iterable[bytes], renamed: bool = False) -> None:
         """Raise UserError, naming the file, unless it has this content and lies where it was written.
 
@@ -59,10 +64,7 @@ class Seal:
         """
         if self != self._made(self.stamp, self.place, content):
             changed(path)
-        place, here = self.place, Path(path).absolute().as_posix()
-        if renamed:
-            place = place.partition("/")[2] or place
-        if not here.endswith(f"/{place}"):
+        if not self.is_of(path, renamed):
             raise UserError(f"{path} is another file's copy: it was written as {RESULTS}/{self.place}. {AGAIN}")
 
 

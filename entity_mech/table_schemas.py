@@ -61,11 +61,15 @@ SCHEMAS = {
         whole="layer_1 head_1 layer_2 head_2",
         number="accuracy_without_both",
     ),
-    "pruning": Schema("model"),
+    "pruning": Schema(
+        "model",
+        whole="candidates minimal put_back kept n least_prompts",
+        number="accuracy_before threshold restore_below",
+    ),
     "given_scores": Schema("search", "file digest", number="offset"),
     "given_circuits": Schema("file", "digest", "heads"),
-    "significance": Schema("group layer head", whole="layer head", flag="kept undefined"),
-    "circuits": Schema("search layer head", "letter token", whole="layer head", flag="kept"),
+    "significance": Schema("group layer head", whole="layer head", flag="kept undefined put_back"),
+    "circuits": Schema("search layer head", "letter token", whole="layer head", flag="kept put_back"),
     "stability": Schema(
         "search layer head",
         "letter",
@@ -104,7 +108,7 @@ SCHEMAS = {
     ),
     "probes": _PATCHED,
     "probe_masks": _MASKS,
-    "cmap": Schema("donor target circuit part kind draw", whole="n_heads n", number="accuracy low high"),
+    "cmap": Schema("donor target circuit part way kind draw", whole="n_heads n", number="accuracy low high"),
     "cmap_inputs": Schema("donor target circuit part input kind draw", whole="n_heads n", number="accuracy low high"),
     "knockout": Schema("source target layer", whole="layer n", number="accuracy low high"),
     "attention": Schema("circuit group layer head kind to", whole="layer head rank n", number="attention low high"),
@@ -194,7 +198,7 @@ def _missing_rows(schema: Schema, table: DataFrame) -> str:
 
 
 def _words(row: Series, key: list[str]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in key)
+    return ", ".join(f"{name} {row[name]!s}" for name in key)
 
 
 def _whole(column: Series) -> Series:

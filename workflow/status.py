@@ -17,8 +17,8 @@ from os import cpu_count
 from pathlib import Path
 from statistics import mean
 
+from entity_mech.command_line import run_of
 from entity_mech.progress import duration
-from entity_mech.report_file import run_of
 
 ROW = re.compile(r"^(\w+) +(\d+)$")
 NOT_JOBS = ("total", "all")

@@ -174,7 +174,7 @@ def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 def _limits(schema: dict[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
+    limits = [f"{sign} {schema[name]:,}" for name, sign in signs.items() if name in schema]
     return " " + ", ".join(limits) if limits else ""
 
 

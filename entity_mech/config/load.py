@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from entity_mech.config.feasible import check_word_file, check_words
 from entity_mech.config.given import check_given
-from entity_mech.config.mask_checks import pair_problems, training_problems
-from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences, shown
+from entity_mech.config.looks import check_looks
+from entity_mech.config.mask_checks import training_problems
+from entity_mech.config.messages import dotted, nearest, not_among, sections, sentences
 from entity_mech.config.schema import Config
 from entity_mech.config.sections import Search
-from entity_mech.errors import UserError
-from entity_mech.models.checks import problems
+from entity_mech.errors import UserError, shown
+from entity_mech.models.checks import described, problems
+from entity_mech.models.sources import chain, local_path
 from entity_mech.stages.table import OPTIONAL
 from entity_mech.task.pair_kinds import ProbeTexts
 from entity_mech.task.roles import BOS, LAST
@@ -37,6 +39,8 @@ def load_config(raw: Mapping[str, Any], *, source: str = "the config", check_fil
     except ValidationError as error:
         found, wrong = sentences(error, Config), sections(error)
         config = _without(raw, wrong)
+    except RecursionError:
+        raise UserError(f"{source}: a value is nested too deeply") from None
     for needs, check in _CHECKS:
         if not needs & wrong:
             found += check(config)
@@ -54,27 +58,6 @@ def load_config(raw: Mapping[str, Any], *, source: str = "the config", check_fil
 def _without(raw: Mapping[str, Any], wrong: set[str]) -> Config:
     """The config with the wrong sections left at their defaults, so that the others can be checked."""
     return Config.model_validate({name: value for name, value in raw.items() if name not in wrong})
-
-
-def as_yaml(value: Any) -> Any:
-    """A value whose words, inside lists and mappings, are read as YAML reads them: `{"epochs": "3"}` gives 3."""
-    if isinstance(value, Mapping):
-        return {name: as_yaml(inner) if not isinstance(inner, str) else _word(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [as_yaml(inner) if not isinstance(inner, str) else _word(inner) for inner in value]
-    return value
-
-
-def _word(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def run_name(raw: Mapping[str, Any]) -> str:
-    """The name of a run, from a config that is not checked."""
-    return str(raw.get("run", Config.model_fields["run"].default))
 
 
 def _repeated(names: Sequence[str]) -> list[str]:
@@ -126,7 +109,7 @@ def _check_wording(config: Config) -> list[str]:
 
 
 def _check_task(config: Config) -> list[str]:
-    """There are letters and objects enough for a scene and one more."""
+    """There are letters enough for a scene and one more."""
     task, found = config.task, []
     repeated = _repeated(list(task.labels))
     if repeated:
@@ -136,18 +119,6 @@ def _check_task(config: Config) -> list[str]:
             f"task.labels: {len(set(task.labels))} letters are too few for {task.boxes} boxes: a corrupted "
             f"prompt asks for a letter that is not in the scene, so there must be at least {task.boxes + 1}."
         )
-    if isinstance(task.objects, list):
-        found += [f"task.objects: {word!r} stands there twice." for word in _repeated(task.objects)]
-        found += [
-            f"task.objects[{index}]: {shown(word)} should be one word."
-            for index, word in enumerate(task.objects)
-            if not word or word != word.strip() or len(word.split()) != 1
-        ]
-        if len(task.objects) < 2 * task.boxes:
-            found.append(
-                f"task.objects: {len(task.objects)} objects are too few for {task.boxes} boxes: two scenes "
-                f"that share none take {2 * task.boxes}."
-            )
     return found
 
 
@@ -303,25 +274,31 @@ def _check_model_files(config: Config) -> list[str]:
     found, sources = [], config.sources()
     for index, model in enumerate(config.models):
         source, parent = sources[model.name], Path(model.path).parent
-        if source.on_hub and parent != Path() and parent.is_dir():
+        if not local_path(model.path).is_dir() and parent != Path() and parent.is_dir():
             folders = [str(path) for path in sorted(parent.iterdir()) if path.is_dir()]
             near = nearest(model.path, folders)
-            found.append(f"models[{index}].path: there is no folder {model.path!r}.{near}")
+            what = "is a file, not a model's folder" if Path(model.path).is_file() else "is no folder"
+            found.append(f"models[{index}].path: {model.path!r} {what}.{near}")
             continue
         start = f"model {model.name}: "
-        found += [f"models[{index}] ({model.name}): {text.removeprefix(start)}" for text in problems(source)]
+        own = problems(source)
+        found += [f"models[{index}] ({model.name}): {text.removeprefix(start)}" for text in own]
+        if not own and not chain(source)[0].on_hub:
+            found += _too_long(config, f"models[{index}] ({model.name})", described(source).sizes.max_position)
     return found
 
 
-def _check_words(config: Config) -> list[str]:
-    words = config.task.objects
-    if isinstance(words, str) and words != "builtin" and not Path(words).is_file():
-        allowed = "`builtin`, a list of words or a file"
-        return [f"task.objects: there is no file {words!r}; allowed: {allowed}.{nearest(words, ['builtin'])}"]
-    return []
+def _too_long(config: Config, model: str, positions: int) -> list[str]:
+    """A prompt has at least as many tokens as words; the jobs count the tokens."""
+    task = config.task
+    words = task.boxes * len(task.template.split()) + len(task.query.split())
+    if words <= positions:
+        return []
+    return [f"{model}: has {positions} positions (max_position_embeddings), and a prompt has {words} words or more."]
 
 
 _Check = tuple[frozenset[str], Callable[[Config], list[str]]]
+_WORDS = frozenset({"task", "prompts", "dcm", "patching", "probes", "leave_out"})
 _CHECKS: list[_Check] = [
     (frozenset({"models", "base"}), _check_models),
     (frozenset({"task"}), _check_wording),
@@ -334,11 +311,12 @@ _CHECKS: list[_Check] = [
     (frozenset({"dcm", "cmap", "figures", "leave_out"}), _check_lists),
     (frozenset({"leave_out"}), _check_leave_out),
     (frozenset({"path_patching"}), _check_shards),
-    (frozenset({"dcm", "task"}), pair_problems),
+    (_WORDS, check_words),
     (frozenset({"dcm", "probes", "leave_out"}), training_problems),
 ]
 _FILE_CHECKS: list[_Check] = [
-    (frozenset({"models", "base"}), _check_model_files),
-    (frozenset({"task"}), _check_words),
+    (frozenset({"models", "base", "task"}), _check_model_files),
+    (_WORDS, check_word_file),
+    (frozenset({"figures"}), check_looks),
     (frozenset({"models", "searches", "run"}), check_given),
 ]

@@ -1,20 +1,12 @@
-"""Can masks be trained as the config says? Whether their pairs can be made, and whether any head can be chosen."""
+"""Can masks be trained as the config says, so that a head can be chosen?"""
 
 from __future__ import annotations
 
 from math import ceil
 
 from entity_mech.config.schema import Config
-from entity_mech.task.pair_kinds import what_pairs_need
 
 HALF = 0.5  # a weight starts at 1, and its head is patched from here down
-
-
-def pair_problems(config: Config) -> list[str]:
-    """Desiderata whose pairs need more boxes. That there are words enough is checked with the task."""
-    boxes = config.task.boxes
-    needs = {kind: what_pairs_need(kind, boxes, 2 * boxes, 2 * boxes) for kind in config.dcm.desiderata}
-    return [f"dcm.desiderata: {kind!r} needs {text}; task.boxes is {boxes}." for kind, text in needs.items() if text]
 
 
 def training_problems(config: Config) -> list[str]:

@@ -8,6 +8,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from entity_mech.config.keys import SAID, TAGS
+from entity_mech.errors import shown
+
 ROOT = "(the config)"
 _SHAPES = {
     "int_type": "a whole number",
@@ -57,12 +60,6 @@ def not_among(path: Iterable[str | int], value: object, what: str, allowed: Sequ
     return f"{dotted(path)}: {shown(value)} is not {choice}.{nearest(value, allowed)}"
 
 
-def shown(value: object) -> str:
-    """The value as it is written in a message, at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One sentence for each thing that pydantic found."""
     return [_sentence(found, model) for found in error.errors(include_url=False)]
@@ -74,9 +71,10 @@ def sections(error: ValidationError) -> set[str]:
 
 
 def _sentence(found: Any, model: type[BaseModel]) -> str:
-    path = tuple(part for part in found["loc"] if not str(part).startswith("("))
+    path = tuple(part for part in found["loc"] if part not in TAGS)
     kind, value, context = found["type"], found["input"], found.get("ctx", {})
     if kind == "extra_forbidden":
+        path = (*(part for part in found["loc"][:-1] if part not in TAGS), found["loc"][-1])
         allowed = keys_at(model, path[:-1])
         near = nearest(path[-1], allowed)
         return f"{dotted(path)}: there is no such key. Allowed here: {', '.join(allowed)}.{near}"
@@ -92,6 +90,13 @@ def _sentence(found: Any, model: type[BaseModel]) -> str:
     if kind in _LIMITS:
         text, limit = _LIMITS[kind]
         return f"{dotted(path)}: {shown(value)} should be {text.format(context[limit])}."
+    if kind == SAID:
+        return f"{dotted(path)}: {shown(value)} {context['text']}."
+    if kind == "string_too_long":
+        most = context["max_length"]
+        return f"{dotted(path)}: {shown(value)} has {len(value)} characters; at most {most} are allowed."
+    if kind == "too_long":
+        return f"{dotted(path)}: should have at most {context['max_length']} entries, and has {len(value)}."
     if kind in ("too_short", "string_too_short"):
         return f"{dotted(path)}: should not be empty."
     if kind in _SHAPES:

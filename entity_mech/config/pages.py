@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from entity_mech.config.keys import Real, Section, key
+from entity_mech.config.keys import Real, Section, Text, key
 
 
 class Findings(Section):
@@ -21,6 +21,7 @@ class Findings(Section):
         "Same circuit: how far behind the model's own circuit the base's may be.",
         unit="share of the model's accuracy",
         gt=0,
+        le=1,
     )
     ceiling_share: Real = key(
         0.5,
@@ -37,6 +38,7 @@ class Findings(Section):
         "Same functions: a group carries what moves the answer this much more often than no patching.",
         unit="share of pairs",
         ge=0,
+        le=1,
     )
     low_accuracy: Real = key(
         0.2, "A warning stands beside a model that answers less.", unit="share of prompts", ge=0, le=1
@@ -46,12 +48,14 @@ class Findings(Section):
         "A warning stands beside a chain whose tokens carry less with all their heads.",
         unit="share of the model's accuracy",
         ge=0,
+        le=10,
     )
     above_model: Real = key(
         1.1,
         "A note stands beside a circuit that is more accurate than its model by more.",
         unit="share of the model's accuracy",
         ge=1,
+        le=100,
     )
 
 
@@ -63,7 +67,5 @@ class Figures(Section):
     )
     dpi: int = key(200, "Resolution of png figures.", unit="dots per inch", ge=50, le=1200)
     font_size: Real = key(8, "Size of the text.", unit="points", ge=4, le=24)
-    palette: str = key("colorblind", "Seaborn palette of models and groups.", min_length=1)
-    colormap: str = key(
-        "RdBu", "Matplotlib colour map of the layer-by-head maps (red: the answer suffers).", min_length=1
-    )
+    palette: Text = key("colorblind", "Seaborn palette of models and groups.")
+    colormap: Text = key("RdBu", "Matplotlib colour map of the layer-by-head maps (red: the answer suffers).")

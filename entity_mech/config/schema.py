@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from entity_mech.config.keys import NAME, Section, key
+from entity_mech.config.keys import NAME, NAME_LENGTH, Section, key
 from entity_mech.config.pages import Figures, Findings
 from entity_mech.config.sections import (
     Attention,
@@ -27,8 +27,8 @@ from entity_mech.config.sections import (
     Receiver,
     Search,
     Stability,
-    TaskKeys,
 )
+from entity_mech.config.task_keys import TaskKeys
 from entity_mech.models.sources import ModelSource, build_sources
 from entity_mech.stages.stage import Run
 from entity_mech.stages.table import OPTIONAL
@@ -72,8 +72,8 @@ def _from(search: str, input_: Literal["q", "k", "v"]) -> Receiver:
 class Config(Section):
     """A run."""
 
-    run: str = key("tiny", "Name of the run; its results go to results/{run}.", pattern=NAME)
-    seed: int = key(0, "Seed from which all random choices are derived.", ge=0)
+    run: str = key("tiny", "Name of the run; its results go to results/{run}.", pattern=NAME, max_length=NAME_LENGTH)
+    seed: int = key(0, "Seed from which all random choices are derived.", ge=0, le=10**12)
     base: str = key("base", "The base model, with which fine-tuned models are compared.")
     models: list[Model] = key(
         tiny_models,
@@ -81,6 +81,7 @@ class Config(Section):
         "every circuit is measured on every model, or as `cross_models` says.",
         cost="time of every stage; faithfulness grows with the square",
         min_length=1,
+        max_length=100,
     )
     cross_models: Literal["all", "base"] = key(
         "all",
@@ -100,6 +101,7 @@ class Config(Section):
         tiny_searches,
         "The chain of path-patching searches, in order; each finds one group of heads.",
         min_length=1,
+        max_length=26,
     )
     path_patching: PathPatching = key(PathPatching, "How heads are scored.")
     pruning: Pruning = key(Pruning, "How a circuit is pruned.")

@@ -5,41 +5,48 @@ These models are the only truth about the keys; `schema.py` says what a whole co
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Tag, model_validator
+from pydantic import Tag
 
 from entity_mech.config.keys import (
     DEVICE,
     IDENTIFIER,
     KIND,
     LETTER,
-    LETTERS,
     NAME,
+    NAME_LENGTH,
+    Batch,
     BatchSize,
+    FilePath,
+    Gigabytes,
+    Heads,
     Keep,
-    Objects,
+    Label,
     Real,
     Section,
+    Share,
+    Text,
     key,
 )
-from entity_mech.task.pair_kinds import ProbeTexts
-from entity_mech.task.task import QUERY, TEMPLATE, default_texts
+from entity_mech.config.task_keys import Wording
+
+MOST = 1_000_000  # prompts, pairs, steps: more than any study asks for
 
 
 class Model(Section):
     """A model of the run."""
 
-    name: str = key(..., "Name of the model, in file names and elsewhere in the config.", pattern=NAME)
-    path: str = key(
+    name: str = key(
+        ..., "Name of the model, in file names and elsewhere in the config.", pattern=NAME, max_length=NAME_LENGTH
+    )
+    path: FilePath = key(
         ...,
         "Where it is: a local folder (relative to the working directory) or a hub id. A model's folder has "
         "config.json, safetensors and a tokenizer; a PEFT adapter's has adapter_config.json and is put "
         "over its `base`.",
-        min_length=1,
     )
-    revision: str | None = key(None, "Branch, tag or commit of a hub id.")
+    revision: Text | None = key(None, "Branch, tag or commit of a hub id.")
     base: str | None = key(
         None, "Name of the model that it was fine-tuned from; empty if it was trained from scratch."
     )
@@ -54,33 +61,30 @@ class Model(Section):
         cost="bfloat16 halves memory and, on a GPU, more than halves time",
     )
     device: str = key("auto", "auto (a GPU if there is one), cpu, cuda or cuda:N.", pattern=DEVICE)
-    label: str | None = key(None, "Name shown in figures; `name` by default.")
+    label: Label | None = key(None, "Name shown in figures; `name` by default.")
     adapter: bool = key(
         False,
         "Set for a hub id that is a PEFT adapter over its `base`; local folders are recognised by their files.",
     )
-    size_gb: Real | None = key(
+    size_gb: Gigabytes | None = key(
         None,
         "Size of a hub id's weights, used to request memory on a cluster. Local folders are measured.",
         unit="GB",
-        gt=0,
     )
     trust_remote_code: bool = key(False, "Whether a model's own Python code may run when it is prepared.")
-    scores: str | None = key(
+    scores: FilePath | None = key(
         None,
         "Table of path-patching scores (CSV: search, layer, head, score) that is used instead of searching; see "
         "docs/published.md. Candidates are chosen from it.",
         cost="saves path_patch",
-        min_length=1,
     )
-    circuit: str | None = key(
+    circuit: FilePath | None = key(
         None,
         "File of a circuit (a run's circuits/{model}.json, or lists of [layer, head] by group) that is used instead "
         "of searching and pruning.",
         cost="saves path_patch and prune_circuit",
-        min_length=1,
     )
-    threshold: Real | None = key(
+    threshold: Share | None = key(
         None,
         "Its own pruning.threshold. A given circuit is not pruned: then it is the threshold that the circuit has "
         "behind it, which is only written down.",
@@ -88,72 +92,14 @@ class Model(Section):
     )
 
 
-_TEXTS = ProbeTexts()
-
-
-class ProbeTextKeys(Section):
-    """Texts of the position probes; without its text (null) a probe is left out.
-
-    The defaults belong to the default template. With another one the texts are null, unless they are given.
-    """
-
-    text_at_start: str | None = key(_TEXTS.text_at_start, "Text in front of the first segment.")
-    text_at_end: str | None = key(_TEXTS.text_at_end, "Text behind the last segment.")
-    extra_words: str | None = key(_TEXTS.extra_words, "Template of the queried segment, with more words.")
-    box_first: str | None = key(
-        _TEXTS.box_first,
-        "Template of the queried segment, with the label first. None where the task's own template has it first.",
-    )
-    is_not_in: str | None = key(_TEXTS.is_not_in, "Template of the queried segment, negated.")
-    boxes_before_segment: str | None = key(
-        _TEXTS.boxes_before_segment, "Text before the queried segment; each {label} becomes a label of no segment."
-    )
-
-
-class TaskKeys(Section):
-    """Scenes and prompts: `The {object} is in Box {label}, ... . Box {label} contains the`, or your own wording."""
-
-    template: str = key(
-        TEMPLATE,
-        "Sentence of a segment, with {object} and {label} once each. Each other word is a token role, named by the "
-        "word in small letters (the, is, in, box).",
-    )
-    query: str = key(
-        QUERY,
-        "The question, with {label} once and another word or mark at its end. The answer, an object, follows it.",
-    )
-    separator: str = key(",", "Punctuation between segments; may be empty.")
-    end: str = key(".", "Punctuation behind the last segment.")
-    capitalize: bool = key(True, "Whether a prompt begins with a capital letter.")
-    boxes: int = key(7, "Boxes in a scene; chance is 1 / boxes.", unit="boxes", ge=2, le=25)
-    objects: Objects = key(
-        "builtin",
-        "Objects that may be in a box: `builtin`, a list of words, or the path of a text file (one word per "
-        "line) or a CSV file (its first column). A word is used when it is one token in every tokenizer of "
-        "the run.",
-    )
-    labels: str = key("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Letters that may label a box.", pattern=LETTERS)
-    probe_texts: ProbeTextKeys = key(ProbeTextKeys, "What the position probes write.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _texts_of_the_template(cls, given: Any) -> Any:
-        """Another template starts without the default one's texts."""
-        template = given.get("template", TEMPLATE) if isinstance(given, dict) else TEMPLATE
-        texts = given.get("probe_texts", {}) if isinstance(given, dict) else None
-        if template == TEMPLATE or not isinstance(texts, dict):
-            return given
-        return {**given, "probe_texts": {**asdict(default_texts(template)), **texts}}
-
-
 class Prompts(Section):
     """How many prompts of each split; the splits share no scene."""
 
     discovery: int = key(
-        280, "Prompts on which the searches score heads.", unit="prompts", cost="time of path_patch", ge=1
+        280, "Prompts on which the searches score heads.", unit="prompts", cost="time of path_patch", ge=1, le=MOST
     )
     pruning: int = key(
-        280, "Prompts on which circuits are pruned.", unit="prompts", cost="time of prune_circuit", ge=1
+        280, "Prompts on which circuits are pruned.", unit="prompts", cost="time of prune_circuit", ge=1, le=MOST
     )
     ablation: int = key(
         500,
@@ -161,6 +107,7 @@ class Prompts(Section):
         unit="prompts",
         cost="time of store_activations",
         ge=1,
+        le=MOST,
     )
     evaluation: int = key(
         490,
@@ -168,6 +115,7 @@ class Prompts(Section):
         unit="prompts",
         cost="time of measure_faithfulness and patch_across_models; wider intervals when small",
         ge=1,
+        le=MOST,
     )
 
 
@@ -188,14 +136,14 @@ class ModelCounts(Section):
     """Counts of one model that differ from the search's."""
 
     model: str = key(..., "Name of the model.")
-    receiver_heads: int | None = key(None, "Its own receiver_heads.", unit="heads", ge=0)
+    receiver_heads: Heads | None = key(None, "Its own receiver_heads.", unit="heads")
     keep: Keep | None = key(None, "Its own keep.", unit="heads")
 
 
 class Search(Section):
     """One search of the chain: which heads, at one token, matter to the receivers."""
 
-    name: str = key(..., "Name of the group of heads that it finds.", pattern=IDENTIFIER)
+    name: str = key(..., "Name of the group of heads that it finds.", pattern=IDENTIFIER, max_length=NAME_LENGTH)
     letter: str = key(..., "Its letter in tables and figures.", pattern=LETTER)
     token: str = key(
         ...,
@@ -205,7 +153,7 @@ class Search(Section):
     receivers: list[Source] = key(
         ..., "What is patched: `logits` alone, or inputs of heads found by earlier searches.", min_length=1
     )
-    receiver_heads: int = key(10, "Number of its top heads that later searches patch into.", unit="heads", ge=0)
+    receiver_heads: Heads = key(10, "Number of its top heads that later searches patch into.", unit="heads")
     keep: Keep = key(
         10,
         "How many of its top heads are candidates for the circuit; `knee`: the smallest number that "
@@ -247,6 +195,7 @@ class PathPatching(Section):
         "Every job loads the model.",
         unit="jobs",
         ge=1,
+        le=1000,
     )
 
 
@@ -254,7 +203,11 @@ class Pruning(Section):
     """Minimality of the circuit."""
 
     threshold: Real = key(
-        0.01, "A head is kept if accuracy falls by at least this share without it.", unit="share of accuracy"
+        0.01,
+        "A head is kept if accuracy falls by at least this share without it.",
+        unit="share of accuracy",
+        ge=0,
+        le=1,
     )
     knockout_fraction: Real = key(
         0.3, "Largest share of a head's group that is removed together with it.", unit="share of heads", ge=0, le=1
@@ -265,6 +218,7 @@ class Pruning(Section):
         "is more than the threshold, and no evidence. 1: as published.",
         unit="prompts",
         ge=0,
+        le=MOST,
     )
     restore_below: Real = key(
         0.9,
@@ -274,25 +228,16 @@ class Pruning(Section):
         ge=0,
         le=1,
     )
-    shards: int = key(1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1)
-
-
-class Wording(Section):
-    """The same scenes in other words. A key that is not given is the task's."""
-
-    name: str = key(..., "Name of the wording in tables and on pages.", pattern=NAME)
-    template: str | None = key(None, "Sentence of a segment, as in `task.template`.")
-    query: str | None = key(None, "The question, as in `task.query`.")
-    separator: str | None = key(None, "Punctuation between segments.")
-    end: str | None = key(None, "Punctuation behind the last segment.")
-    capitalize: bool | None = key(None, "Whether a prompt begins with a capital letter.")
+    shards: int = key(
+        1, "Jobs that share the pairs of heads of a model. Every job loads it.", unit="jobs", ge=1, le=1000
+    )
 
 
 class Stability(Section):
     """How much a circuit hangs on the scenes and on the words that it was found on."""
 
     resamples: int = key(
-        200, "Times that scenes are drawn anew to choose and prune heads again.", unit="resamples", ge=1
+        200, "Times that scenes are drawn anew to choose and prune heads again.", unit="resamples", ge=1, le=100_000
     )
     wordings: list[Wording] = key(
         list,
@@ -311,17 +256,18 @@ class Faithfulness(Section):
         unit="circuits",
         cost="time of measure_faithfulness",
         ge=0,
+        le=100_000,
     )
 
 
 class Pairs(Section):
     """Pairs of prompts for each desideratum."""
 
-    train: int = key(1000, "Pairs on which masks are trained.", unit="pairs", cost="time of train_dcm", ge=1)
+    train: int = key(1000, "Pairs on which masks are trained.", unit="pairs", cost="time of train_dcm", ge=1, le=MOST)
     validation: int = key(
-        300, "Pairs on which the best mask is chosen.", unit="pairs", cost="most of train_dcm's time", ge=1
+        300, "Pairs on which the best mask is chosen.", unit="pairs", cost="most of train_dcm's time", ge=1, le=MOST
     )
-    test: int = key(300, "Pairs on which accuracy is reported.", unit="pairs", ge=1)
+    test: int = key(300, "Pairs on which accuracy is reported.", unit="pairs", ge=1, le=MOST)
 
 
 class Dcm(Section):
@@ -335,11 +281,13 @@ class Dcm(Section):
         cost="time of train_dcm and patch_dcm_heads, for each as much",
         min_length=1,
     )
-    learning_rate: Real = key(0.1, "Adam's step.", gt=0)
-    penalty: Real = key(0.01, "Penalty for each patched head (the paper's lambda).", unit="logits per head", ge=0)
-    epochs: int = key(2, "Passes over the training pairs.", unit="epochs", cost="time of train_dcm", ge=1)
-    batch_size: int = key(32, "Pairs in a training step.", unit="pairs", ge=1)
-    validate_every: int = key(4, "Steps between validations.", unit="steps", cost="time of train_dcm", ge=1)
+    learning_rate: Real = key(0.1, "Adam's step; masks go from 0 to 1.", gt=0, le=1)
+    penalty: Real = key(
+        0.01, "Penalty for each patched head (the paper's lambda).", unit="logits per head", ge=0, le=1000
+    )
+    epochs: int = key(2, "Passes over the training pairs.", unit="epochs", cost="time of train_dcm", ge=1, le=1000)
+    batch_size: Batch = key(32, "Pairs in a training step.", unit="pairs")
+    validate_every: int = key(4, "Steps between validations.", unit="steps", cost="time of train_dcm", ge=1, le=MOST)
     ties: Literal["fewer", "more"] = key(
         "fewer",
         "Which of two equally accurate masks is kept: the one with fewer heads, or with more (as published).",
@@ -358,6 +306,7 @@ class Cmap(Section):
         unit="draws",
         cost="time of patch_across_models",
         ge=0,
+        le=100_000,
     )
 
 
@@ -365,23 +314,30 @@ class Completeness(Section):
     """The circuit and the whole model with the same heads removed from both."""
 
     random_halves: int = key(
-        20, "Random halves of the circuit that are removed.", unit="draws", cost="time of measure_completeness", ge=1
+        20,
+        "Random halves of the circuit that are removed.",
+        unit="draws",
+        cost="time of measure_completeness",
+        ge=1,
+        le=100_000,
     )
 
 
 class Patching(Section):
     """Heads that masks chose, patched on fresh pairs: every circuit's heads in every model."""
 
-    pairs: int = key(100, "Pairs in a resample.", unit="pairs", cost="time of patch_dcm_heads", ge=1)
-    resamples: int = key(5, "Resamples of pairs.", unit="resamples", cost="time of patch_dcm_heads", ge=1)
+    pairs: int = key(100, "Pairs in a resample.", unit="pairs", cost="time of patch_dcm_heads", ge=1, le=MOST)
+    resamples: int = key(5, "Resamples of pairs.", unit="resamples", cost="time of patch_dcm_heads", ge=1, le=1000)
 
 
 class ProbePairs(Section):
     """Pairs of prompts for each probe."""
 
-    train: int = key(300, "Pairs on which masks are trained.", unit="pairs", cost="time of probe_position", ge=1)
-    validation: int = key(100, "Pairs on which the best mask is chosen.", unit="pairs", ge=1)
-    test: int = key(300, "Pairs on which accuracy is reported.", unit="pairs", ge=1)
+    train: int = key(
+        300, "Pairs on which masks are trained.", unit="pairs", cost="time of probe_position", ge=1, le=MOST
+    )
+    validation: int = key(100, "Pairs on which the best mask is chosen.", unit="pairs", ge=1, le=MOST)
+    test: int = key(300, "Pairs on which accuracy is reported.", unit="pairs", ge=1, le=MOST)
 
 
 class Probes(Section):
@@ -394,13 +350,13 @@ class Probes(Section):
 class Attention(Section):
     """Attention of each group's strongest heads."""
 
-    heads: int = key(3, "Heads of a group, the strongest first.", unit="heads", ge=1)
+    heads: int = key(3, "Heads of a group, the strongest first.", unit="heads", ge=1, le=100)
 
 
 class Compute(Section):
     """The machine. Only `tf32` can change a number, so only it makes stages run again."""
 
-    threads: int = key(1, "CPU threads of a job that runs a model.", unit="threads", ge=1)
+    threads: int = key(1, "CPU threads of a job that runs a model.", unit="threads", ge=1, le=1024)
     batch_size: BatchSize = key(
         "auto",
         "Prompts at a time; `auto` chooses from free memory and says what was chosen.",
@@ -413,5 +369,6 @@ class Compute(Section):
         unit="tokens",
         cost="memory",
         ge=1,
+        le=10**9,
     )
     tf32: bool = key(False, "TF32 on cards that have it.", cost="several times faster in float32; scores to 3 digits")

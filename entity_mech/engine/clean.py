@@ -10,6 +10,7 @@ from torch import Tensor
 
 from entity_mech.engine.block import attention_out, causal_attention, close, embed, project, turned
 from entity_mech.engine.readout import logits
+from entity_mech.errors import UserError
 from entity_mech.models.decoder import Decoder
 
 EVERYTHING = frozenset({"pre", "attn_out", "z", "q", "k", "v"})
@@ -53,11 +54,11 @@ def run_clean(
     """Run whole prompts, right-padded (the causal mask keeps padding out of real tokens).
 
     With `last_layer` the run stops once that layer's head outputs are known; `final` is then None.
-    Raises ValueError when a prompt is longer than the model's positions.
+    Raises UserError when a prompt is longer than the model's positions.
     """
     n_pos, most = ids.shape[1], decoder.shape.max_position
     if n_pos > most:
-        raise ValueError(f"{decoder.name}: a prompt has {n_pos} tokens, the model holds {most}")
+        raise UserError(f"model {decoder.name}: a prompt has {n_pos} tokens, and it has {most} positions")
     run, at = CleanRun(ids), slice(n_pos)
     x = embed(decoder, ids, at)
     for layer in range(decoder.shape.n_layers):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from entity_mech.errors import UserError
 from entity_mech.files import read_json
+from entity_mech.models.config_values import ADAPTER_KEYS, MODEL_KEYS, value_problems
 from entity_mech.models.families.family import Description, size_differences
 from entity_mech.models.families.table import config_problems, description_of
 from entity_mech.models.folders import ADAPTER_CONFIG, is_adapter, tokenizer_digest, weight_files
@@ -93,7 +94,8 @@ def _model_problems(source: ModelSource) -> list[str]:
     if not (folder / "config.json").is_file():
         return [f"{folder} holds neither config.json (a model) nor {ADAPTER_CONFIG} (a PEFT adapter)"]
     config = read_json(folder / "config.json")
-    found = config_problems(config, trust_remote_code=source.trust_remote_code)
+    found = value_problems(config, MODEL_KEYS, "config.json")
+    found = found or config_problems(config, trust_remote_code=source.trust_remote_code)
     if found:
         return found
     model = description_of(config)
@@ -137,7 +139,10 @@ def tensor_problems(model: Description, files: list[Path]) -> list[str]:
 
 def _adapter_problems(source: ModelSource) -> list[str]:
     folder = source.folder
-    kind = str(read_json(folder / ADAPTER_CONFIG).get("peft_type") or "of no peft_type")
+    config = read_json(folder / ADAPTER_CONFIG)
+    if found := value_problems(config, ADAPTER_KEYS, ADAPTER_CONFIG):
+        return found
+    kind = str(config.get("peft_type") or "of no peft_type")
     files = weight_files(folder)
     root = chain(source)[0]
     if kind in NOT_MERGEABLE:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from entity_mech.errors import UserError
+from entity_mech.errors import UserError, shown
 from entity_mech.files import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -43,12 +43,24 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / single).is_file():
         return [folder / single]
     if index is not None and index.is_file():
-        shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+        shards = _shards(index)
         missing = [shard for shard in shards if not (folder / shard).is_file()]
         if missing or not shards:
             raise UserError(f"{folder} lacks weight files that {INDEX} lists: {', '.join(missing) or 'none listed'}")
         return [folder / shard for shard in shards]
     raise UserError(f"{folder} holds no {single}" + _pickle_advice(folder, pickle))
+
+
+def _shards(index: Path) -> list[str]:
+    """Names of the files that an index lists. Raises UserError for what is no file beside it."""
+    listed = read_json(index).get("weight_map", {})
+    names = list(listed.values()) if isinstance(listed, dict) else [listed]
+    wrong = [name for name in names if not isinstance(name, str) or Path(name).name != name or len(name) > 200]
+    if wrong:
+        raise UserError(
+            f"{index}: weight_map should give each weight the name of a file beside it, not {shown(wrong[0])}"
+        )
+    return sorted(set(names))
 
 
 def _pickle_advice(folder: Path, pickle: str) -> str:

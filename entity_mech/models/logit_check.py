@@ -47,12 +47,14 @@ def record_logits(vocab: int, max_position: int, own_logits: Callable[[Tensor], 
     own_logits: ids [prompt, pos] -> logits [prompt, pos, vocab]. Returned, ready for JSON: ids; per position
     the logits of `words` (64 ids all over the vocabulary), the largest logits (`top_words`, `top_logits`) and
     the `log_normalizer` (log of the summed exponentials, which depends on every row of the unembedding); and
-    the `spread` of the logits. Raises UserError when a logit is not finite.
+    the `spread` of the logits. Raises UserError when a logit is not finite, and when all are the same.
     """
     ids = probe_ids(vocab, max_position)
     logits = own_logits(torch.tensor([ids]))[0].detach().float().cpu()
     if not logits.isfinite().all():
         raise UserError("its own logits are not all finite: the weights are broken")
+    if not logits.max() > logits.min():
+        raise UserError("its own logits are all the same: the weights are zero, or hold nothing that was learned")
     words = spread_out(min(N_WORDS, vocab), vocab)
     top = logits.topk(min(N_TOP, vocab))
     return {

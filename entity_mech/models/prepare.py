@@ -139,8 +139,11 @@ def _merge_and_probe(
     own: Any = attach(model, adapters[-1]) if adapters else model
 
     def own_logits(ids: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = own(ids.to(own.device)).logits
+        try:
+            with torch.no_grad():
+                logits: Tensor = own(ids.to(own.device)).logits
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise UserError(f"its own code cannot run it as its config.json has it: {error}") from error
         return logits
 
     try:

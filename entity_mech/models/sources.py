@@ -54,17 +54,27 @@ class ModelSource:
         """The local folder. Raises UserError for a hub id that has not been downloaded (see `located`)."""
         if self.on_hub:
             raise UserError(f"model {self.name}: {self.path} is a hub id that has not been downloaded yet")
-        return Path(self.path).expanduser()
+        return local_path(self.path)
 
     @property
     def on_hub(self) -> bool:
         """True when no folder of this path exists and the path can be a hub id (`org/name` or `name`)."""
-        return not Path(self.path).expanduser().is_dir() and _HUB_ID.fullmatch(self.path) is not None
+        return not local_path(self.path).is_dir() and _HUB_ID.fullmatch(self.path) is not None
 
     @property
     def over_base(self) -> bool:
         """True for a PEFT adapter, whose weights come from its base as well."""
         return self.adapter if self.on_hub else is_adapter(self.folder)
+
+
+def local_path(path: str) -> Path:
+    """A path with `~` filled in. Raises UserError where that home folder is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"begins with {path.split('/')[0]!r}, and this system does not know that home folder"
+        ) from None
 
 
 def build_sources(models: Sequence[Mapping[str, Any]]) -> dict[str, ModelSource]:

@@ -69,7 +69,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
                 )
                 for name, entry in header.items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not all(start <= one.begin <= one.end for one in tensors.values()):
+                raise ValueError("a tensor ends before it begins")
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise UserError(f"{path} is not a safetensors file: its header cannot be read ({error})") from None
     end = max((t.end for t in tensors.values()), default=8 + length)
     if end != size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -101,6 +102,11 @@ class Study:
             look=Look(**values.get("look", {})),
         )
 
+    @classmethod
+    def from_param(cls, param: Mapping[str, str]) -> Study:
+        """From what `as_param` made of such values."""
+        return cls.from_dict(json.loads(param["json"]))
+
     @property
     def boxes(self) -> int:
         """Boxes in a scene."""
@@ -167,6 +173,15 @@ def named_palette(name: str, n: int) -> tuple[str, ...]:
     import seaborn  # here, because it brings matplotlib, and pages and findings need neither
 
     return tuple(seaborn.color_palette(name, n).as_hex())
+
+
+def as_param(values: Mapping[str, Any]) -> dict[str, str]:
+    """Plain values as a rule's param that may stand in a page's script.
+
+    Snakemake writes the params of a figure's rule into a script element of its report as they are, where `</script>`
+    in a label would end it; JSON has another way to write `<`.
+    """
+    return {"json": json.dumps(values).replace("<", "\\u003c")}
 
 
 def study_values(config: Config) -> dict[str, Any]:

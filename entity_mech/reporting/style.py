@@ -37,6 +37,9 @@ PUBLISHED: dict[str, Any] = {
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
+    # Labels and words are shown as they are; a formula would be read between two dollar signs.
+    "text.parse_math": False,
+    "text.usetex": False,
     "axes.titlesize": "medium",
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",

@@ -184,14 +184,11 @@ def unused(source: SceneSource, scenes: Scenes, count: int, what: str) -> Scenes
 
     Raises UserError that says `what` they are for when there are not enough.
     """
+    objects, labels = len(source.words.objects), len(source.words.labels)
+    if problem := lacking_beside(count, source.boxes, objects, labels):
+        raise UserError(f"{what}: {problem}")
     found = []
-    for kind, have, size in (
-        ("objects", scenes.objects, len(source.words.objects)),
-        ("labels", scenes.labels, len(source.words.labels)),
-    ):
-        if size < source.boxes + count:
-            needed = f"{source.boxes} boxes need {source.boxes + count} {kind}"
-            raise UserError(f"{what}: {needed}, and there are {size}")
+    for have, size in ((scenes.objects, objects), (scenes.labels, labels)):
         order = source.rng.random((len(scenes), size))
         np.put_along_axis(order, have, 2.0, 1)
         found.append(np.argsort(order, axis=1)[:, :count])
@@ -238,6 +235,14 @@ def _place_of(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Index of a word in its row, [row, box], [row] -> [row]; -1 where it is absent."""
     has = table == wanted[:, None]
     return np.where(has.any(1), has.argmax(1), -1)
+
+
+def lacking_beside(count: int, boxes: int, objects: int, labels: int) -> str:
+    """What they lack for so many objects and labels beside those of a scene; empty when nothing is."""
+    for kind, size in (("objects", objects), ("labels", labels)):
+        if size < boxes + count:
+            return f"{boxes} boxes need {boxes + count} {kind}, and there are {size}"
+    return ""
 
 
 _ACCEPTS: dict[str, Accepts] = {

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from entity_mech.errors import UserError
-from entity_mech.task.counterfactuals import Queries, beside, desideratum, next_segment, unused
-from entity_mech.task.pair_kinds import PLAIN_PROBE
+from entity_mech.task.counterfactuals import (
+    Queries,
+    beside,
+    desideratum,
+    lacking_beside,
+    next_segment,
+    unused,
+)
+from entity_mech.task.pair_kinds import PLAIN_PROBE, what_pairs_need
 from entity_mech.task.prompts import PLAIN, Change
 from entity_mech.task.scenes import Scenes, SceneSource
 from entity_mech.task.task import Task
+
+_WITH_SEGMENT = ("segment_at_start", "segment_at_end")  # probes that add a segment of words that the scene lacks
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ def probe_sources(source: SceneSource, base: Queries, probe: str, task: Task) ->
     draw = next_segment if probe == "next_segment" else _position
     found, target = draw(source, base)
     scenes, index = found.scenes, found.index
-    if probe in ("segment_at_start", "segment_at_end"):
+    if probe in _WITH_SEGMENT:
         extra = unused(source, scenes, 1, f"probe {probe}")
         at_start = probe == "segment_at_start"
         scenes = beside(extra, scenes) if at_start else beside(scenes, extra)
@@ -50,6 +59,16 @@ def probe_sources(source: SceneSource, base: Queries, probe: str, task: Task) ->
     else:
         changes = [_change(probe, task)] * len(base)
     return ProbeSources(scenes, index, changes, target)
+
+
+def probe_lacking(probe: str, task: Task, objects: int, labels: int) -> str:
+    """What so many objects and labels lack for the pairs of a probe; empty when nothing is."""
+    kind = "next_segment" if probe == "next_segment" else PLAIN_PROBE
+    count = 1 if probe in _WITH_SEGMENT else 0
+    if probe == "boxes_before_segment":
+        count = (task.texts.boxes_before_segment or "").count("{label}")
+    needed = what_pairs_need(kind, task.boxes, objects, labels)
+    return f"needs {needed}" if needed else lacking_beside(count, task.boxes, objects, labels)
 
 
 def _position(source: SceneSource, base: Queries) -> tuple[Queries, np.ndarray]:

@@ -7,7 +7,9 @@ hash depends on the words and their order alone, so a scene keeps its share when
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from entity_mech.task.words import Words
 # Never reorder: the place in this list is what a scene's hash picks.
 SHARES = ("discovery", "pruning", "ablation", "evaluation", "train", "validation", "test", "patching")
 _STALE_ROUNDS = 20
+_DRAWN = 1 << 22  # random numbers held at once
+_MOST_COUNTED = 20_000  # scenes whose shares are counted one by one
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,21 @@ def share_of(scene: Scene) -> str:
     return SHARES[shares(Scenes(order, order), words)[0]]
 
 
+def scene_counts(words: Words, boxes: int) -> dict[str, int]:
+    """How many different scenes the words make for each share; where there are very many, about how many."""
+    n_objects, n_labels = (math.perm(len(some), boxes) for some in (words.objects, words.labels))
+    total = n_objects * n_labels
+    if total > _MOST_COUNTED:
+        return dict.fromkeys(SHARES, total // len(SHARES))
+    objects, labels = (
+        np.array(list(permutations(range(len(some)), boxes)), np.int64).reshape(-1, boxes)
+        for some in (words.objects, words.labels)
+    )
+    scenes = Scenes(np.repeat(objects, n_labels, axis=0), np.tile(labels, (n_objects, 1)))
+    counts = np.bincount(shares(scenes, words), minlength=len(SHARES))
+    return dict(zip(SHARES, counts.tolist(), strict=True))
+
+
 def _keys(kind: str, words: tuple[str, ...]) -> np.ndarray:
     digests = [hashlib.sha256(f"{kind} {word}".encode()).digest()[:8] for word in words]
     return np.array([int.from_bytes(d, "little") for d in digests], np.uint64)
@@ -97,12 +116,17 @@ class SceneSource:
 
     def candidates(self, n: int) -> Scenes:
         """n scenes of any share."""
-        return Scenes(
-            *(
-                np.argsort(self.rng.random((n, size)), axis=1)[:, : self.boxes]
-                for size in (len(self.words.objects), len(self.words.labels))
-            )
-        )
+        return Scenes(*(self._orders(n, size) for size in (len(self.words.objects), len(self.words.labels))))
+
+    def _orders(self, n: int, size: int) -> np.ndarray:
+        """Places in a list of `size` words, different ones for each scene's boxes, in random order: [scene, box].
+
+        In parts, so that a long list does not fill the memory; the numbers drawn are those of one large draw.
+        """
+        step = max(1, _DRAWN // size)
+        parts = [self.rng.random((min(step, n - start), size)) for start in range(0, n, step)]
+        found = [np.argsort(part, axis=1)[:, : self.boxes] for part in parts]
+        return np.concatenate(found) if found else np.empty((0, self.boxes), np.int64)
 
     def kept(self, scenes: Scenes) -> np.ndarray:
         """Which scenes are of this share, bool [scene]."""

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from entity_mech.errors import UserError
+from entity_mech.progress import track
 from entity_mech.task.encoding import check_fast, encode
 from entity_mech.task.prompts import render
 from entity_mech.task.scenes import Scene
 from entity_mech.task.task import Task
-from entity_mech.task.words import Dropped, Words
+from entity_mech.task.words import Dropped, Words, word_problems
 
 _NAMED = 12  # words named in a message
+_CHUNK = 1024  # words tried at a time
 
 
 def usable_words(objects: Sequence[str], labels: Sequence[str], tokenizers: Mapping[str, Any], task: Task) -> Words:
@@ -30,7 +32,7 @@ def usable_words(objects: Sequence[str], labels: Sequence[str], tokenizers: Mapp
     dropped: Dropped = {}
     for name, tokenizer in tokenizers.items():
         check_fast(tokenizer, name)
-        dropped[name] = _unusable(tokenizer, objects, labels, task)
+        dropped[name] = _unusable(name, tokenizer, objects, labels, task)
     bad = {word for words in dropped.values() for word in words}
     kept = Words(tuple(w for w in objects if w not in bad), tuple(w for w in labels if w not in bad), dropped)
     for kind, left, all_words in (("objects", kept.objects, objects), ("labels", kept.labels, labels)):
@@ -40,23 +42,20 @@ def usable_words(objects: Sequence[str], labels: Sequence[str], tokenizers: Mapp
 
 
 def _check_given(objects: Sequence[str], labels: Sequence[str]) -> None:
-    problems = []
-    words = [*objects, *labels]
-    for word in dict.fromkeys(words):
-        if words.count(word) > 1:
-            problems.append(f"{word!r} is there twice")
-        if not word or len(word.split()) != 1 or word != word.strip() or set(word) & set("{}"):
-            problems.append(f"{word!r} is not one word")
+    problems = [problem for _, problem in word_problems([*objects, *labels])]
     if problems:
-        raise UserError("objects and labels: " + "; ".join(problems))
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise UserError("objects and labels: " + "; ".join(problems[:_NAMED]) + more)
 
 
-def _unusable(tokenizer: Any, objects: Sequence[str], labels: Sequence[str], task: Task) -> dict[str, str]:
+def _unusable(name: str, tokenizer: Any, objects: Sequence[str], labels: Sequence[str], task: Task) -> dict[str, str]:
     """Word -> reason, for the words that this tokenizer cannot use."""
     reasons: dict[str, str] = {}
     taken: dict[int, str] = {}
     for role, words, other in (("object", objects, labels[0]), ("label", labels, objects[0])):
-        tried = _try_words(tokenizer, words, role, other, task)
+        chunks = [words[start : start + _CHUNK] for start in range(0, len(words), _CHUNK)]
+        told = track(chunks, label=f"thousands of words in {name}'s tokenizer") if len(chunks) > 1 else chunks
+        tried = (pair for chunk in told for pair in _try_words(tokenizer, chunk, role, other, task))
         for word, (token, reason) in zip(words, tried, strict=True):
             if reason is None and token in taken:
                 reason = f"same token as {taken[token]!r}"

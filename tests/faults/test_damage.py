@@ -197,7 +197,7 @@ def test_results_of_another_config_are_not_kept_when_snakemakes_records_are_gone
     assert "Nothing to be done" in study.run(*TARGETS, "--config", "compute={threads: 2}")
     for how in ((), ("--dry-run",)):
         said = study.run(*TARGETS, *how, "--config", "seed=1", code=1)
-        assert "made with another config (seed was 0 and is 1)" in said
+        assert "made with other options" in said
         assert "--forceall" in said
     assert "make_prompts" in study.run(*TARGETS, "--forceall", "--dry-run", "--config", "seed=1")
 

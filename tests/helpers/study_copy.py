@@ -24,7 +24,8 @@ CONFIG: dict[str, Any] = {
     "run": "small",
     "base": "base",
     "models": [
-        {"name": "base", "path": "demo_models/tiny/base"},
+        # A label that must be text in the report, on the pages and in the figures.
+        {"name": "base", "path": "demo_models/tiny/base", "label": "</script><b>$x^{$"},
         {"name": "lora", "path": "demo_models/tiny/lora", "base": "base"},
     ],
     "prompts": {"discovery": 70, "pruning": 70, "ablation": 70, "evaluation": 70},

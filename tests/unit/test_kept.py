@@ -1,13 +1,14 @@
 """Results of another config are not kept where Snakemake cannot tell."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from entity_mech.errors import UserError
-from entity_mech.files import write_checked_json, write_table
+from entity_mech.files import seal_file, write_checked_json, write_table
 from entity_mech.hdf5 import write_hdf5
 from entity_mech.kept import KeptJob, check_kept, options_stamp
 from entity_mech.provenance import write_resolved_config
@@ -82,3 +83,11 @@ def test_what_no_job_wrote_is_left_alone(tmp_path):
     (tmp_path / "b.csv").write_text("x\n1\n")
     for name in ("a.csv", "b.csv", "c.csv"):
         keep(tmp_path / name, PARAMS)
+
+
+def test_another_files_copy_is_left_to_its_reader(output):
+    copy = output.with_name(f"copy{output.suffix}")
+    shutil.copy(output, copy)
+    if output.suffix == ".csv":
+        shutil.copy(seal_file(output), seal_file(copy))
+    keep(copy, {**PARAMS, "options": {}})

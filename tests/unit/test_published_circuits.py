@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from entity_mech.config.load import load_config
-from entity_mech.files import read_table
+from entity_mech.files import read_plain_table
 from entity_mech.methods.candidates import choose_circuit
 from entity_mech.methods.circuits import Circuit, HeadGroup
 from entity_mech.methods.given import chain_groups, given_circuit, given_scores
@@ -51,7 +51,7 @@ def candidates(model: str) -> Circuit:
 
 
 def table(model: str, name: str) -> pd.DataFrame:
-    return read_table(PUBLISHED / model / f"{name}.csv")
+    return read_plain_table(PUBLISHED / model / f"{name}.csv")
 
 
 def heads(rows: pd.DataFrame, group: str) -> set[tuple[int, int]]:

@@ -14,7 +14,7 @@ GROUND = ("errors", "seals", "table_schemas", "files", "hdf5", "progress", "prov
 # What stands above the rooms: the table of stages, which reporting may read, and the config, which no room imports.
 ABOVE = {"stages": GROUND, "config": (*GROUND, "task", "models", "stages")}
 # What serves the workflow alone: it may import everything and nothing imports it.
-BESIDE = ("failures", "kept", "report_file", "rule_files")
+BESIDE = ("command_line", "failures", "kept", "report_file", "rule_files")
 # Imports that break the order for a reason: (file, module) -> why.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 # Packages that only some rooms may load.
@@ -22,8 +22,8 @@ LOADED_BY = {
     "torch": {"models", "engine", "methods"},
     "transformers": {"task", "models"},
     "peft": {"models"},
-    "matplotlib": {"reporting"},
-    "seaborn": {"reporting"},
+    "matplotlib": {"reporting", "config"},  # the config looks their names up
+    "seaborn": {"reporting", "config"},
     "snakemake": set(),
 }
 

@@ -137,3 +137,13 @@ def test_status_tells_that_all_is_done(finished: StudyCopy):
     assert done.stdout.startswith(RESULTS)
     assert re.search(r"^\d+ jobs done, 0 to do$", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^path_patch +2 +0 +\d", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_a_hostile_label_is_text_on_every_page(finished: StudyCopy):
+    label = CONFIG["models"][0]["label"]
+    assert "</script>" in label
+    for page in ("report.html", "index.html", "findings.md"):
+        assert label not in finished.path(page).read_text(), page
+    assert "&lt;/script&gt;&lt;b&gt;$x^{$" in finished.path("index.html").read_text()
+    assert "&lt;/script&gt;&lt;b&gt;\\$x^{\\$" in finished.path("findings.md").read_text()
+    assert finished.path("report.html").read_text().count("u003c/script>") >= 5

@@ -17,7 +17,8 @@ if loaded and (ROOT / "entity_mech").is_dir() and not os.path.samefile(*loaded._
     for name in [name for name in sys.modules if name.split(".")[0] == "entity_mech"]:
         del sys.modules[name]
 
-from entity_mech.config.load import as_yaml, load_config
+from entity_mech.config.files import as_yaml, read_config
+from entity_mech.config.load import load_config
 from entity_mech.config.notes import notes
 from entity_mech.errors import UserError
 from entity_mech.failures import summary
@@ -26,23 +27,28 @@ from entity_mech.models.sources import hub_sources, input_files, tokenizer_names
 from entity_mech.models.sources import tokenizer_source, weight_bytes
 from entity_mech.provenance import code_digest, folder_digest
 from entity_mech.reporting.catalogue import CATEGORIES, SECTION_OF
-from entity_mech.reporting.study import study_values
+from entity_mech.reporting.study import as_param, study_values
 from entity_mech.stages.table import JOBS
 from entity_mech.stages.table import STAGES as ALL_STAGES
 from entity_mech.task.task import Task
 
+MAIN = workflow.is_main_process  # not a job, which Snakemake starts as a process that reads the workflow again
 # Snakemake leaves the numbers inside `--config 'dcm={epochs: 3}'` as text.
 for name, value in workflow.config_settings.config.items():
     update_config(config, {name: as_yaml(value)})
 
 try:
-    CONFIG = load_config(config, source=", ".join(map(os.path.relpath, workflow.configfiles)))
+    if MAIN:
+        for file in workflow.configfiles:
+            read_config(file)  # Snakemake itself takes the last of a key's values
+    names = ", ".join(map(os.path.relpath, workflow.configfiles))
+    CONFIG = load_config(config, source=names, check_files=MAIN)
     SOURCES = CONFIG.sources()
     TOKENIZER = tokenizer_names(list(SOURCES.values()))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-if workflow.is_main_process:
+if MAIN:
     for text in notes(CONFIG):
         logger.warning(f"note: {text}")
 
@@ -300,7 +306,7 @@ def gpu(wildcards):
 def study(*look):
     """What figures need to know about the run, with only these keys of their style."""
     values = study_values(CONFIG)
-    return {**values, "look": {key: values["look"][key] for key in look}}
+    return as_param({**values, "look": {key: values["look"][key] for key in look}})
 
 
 def shown_in(figure):

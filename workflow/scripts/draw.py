@@ -9,7 +9,7 @@ from entity_mech.reporting.study import Study
 from entity_mech.reporting.style import save_drawing
 
 with job(snakemake):
-    figure, study = snakemake.params.figure, Study.from_dict(snakemake.params.study)
+    figure, study = snakemake.params.figure, Study.from_param(snakemake.params.study)
     draw = getattr(import_module(figure["module"]), figure["function"])
     paths = dict(snakemake.input.items())
     # A run of models whose circuits were given lacks some tables.

@@ -10,7 +10,7 @@ from entity_mech.reporting.study import Study
 from entity_mech.reporting.tables import models_table
 
 with job(snakemake):
-    study = Study.from_dict(snakemake.params.study)
+    study = Study.from_param(snakemake.params.study)
     tables = {
         name: read_table(path) for name, path in zip(snakemake.params.names, snakemake.input.tables, strict=True)
     }

@@ -13,7 +13,7 @@ with job(snakemake):
     tables = {
         name: read_table(path) for name, path in zip(snakemake.params.names, snakemake.input.tables, strict=True)
     }
-    study = Study.from_dict(snakemake.params.study)
+    study = Study.from_param(snakemake.params.study)
     drawn = snakemake.input.figures
     write_index(run, study, snakemake.params.config, tables, skip=[snakemake.rule], drawn=drawn)
     write_runs(run.parent, own=run.name)

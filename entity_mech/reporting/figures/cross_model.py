@@ -87,7 +87,7 @@ def shared_handles(table: pd.DataFrame) -> list[Patch | Line2D]:
     handles.append(Line2D([], [], color=FAINT, label="patched model by itself"))
     handles.append(Line2D([], [], color=FAINT, ls="--", label="donor by itself"))
     if is_true(table["fallback"]).any():
-        star = Line2D([], [], marker="$*$", color="black", ls="none", label="no head chosen: the whole group")
+        star = Line2D([], [], marker="*", color="black", ls="none", label="no head chosen: the whole group")
         handles.append(star)
     if table["published"].notna().any():
         handles.append(Line2D([], [], **PUBLISHED, label="published"))

@@ -34,6 +34,7 @@ from entity_mech.reporting.findings.own_circuit import caution, overlap_findings
 from entity_mech.reporting.findings.rules import rules, tests_of
 from entity_mech.reporting.findings.same_circuit import same_circuit_findings
 from entity_mech.reporting.findings.same_functions import function_findings
+from entity_mech.reporting.markdown import bullet, escaped
 from entity_mech.reporting.published import REFERENCE, no_comparison
 from entity_mech.reporting.study import Study, in_order
 from entity_mech.reporting.tables import Tables
@@ -153,13 +154,13 @@ def _about(study: Study) -> str:
 
 
 def findings_markdown(study: Study, findings: Sequence[Finding], run: str, limits: Limits) -> str:
-    """The page findings.md."""
-    lines = [f"# Findings of the run {run}", "", _about(study), ""]
+    """The page findings.md, in which all that comes from tables and labels is escaped."""
+    lines = [f"# Findings of the run {run}", "", escaped(_about(study)), ""]
     short = summary_table(study, findings)
     if len(short):
         lines += ["| " + " | ".join(["model", *SHORT_QUESTIONS.values()]) + " |", "|---" * 5 + "|"]
         lines += [
-            "| " + " | ".join([study.label(row["model"]), *(str(row[name]) for name in QUESTIONS)]) + " |"
+            "| " + " | ".join(map(escaped, [study.label(row["model"]), *(row[name] for name in QUESTIONS)])) + " |"
             for _, row in short.iterrows()
         ]
         lines.append("")
@@ -168,12 +169,12 @@ def findings_markdown(study: Study, findings: Sequence[Finding], run: str, limit
         if own:
             lines += [f"## {question}", ""]
             for model in in_order((one.model for one in own), study.models):
-                lines += [f"**{study.label(model)}**", ""]
-                lines += [f"- {one.text}" for one in own if one.model == model]
+                lines += [f"**{escaped(study.label(model))}**", ""]
+                lines += [bullet(one.text) for one in own if one.model == model]
                 lines.append("")
     if missing := left_out(findings):
-        lines += ["## Left out", "", *(f"- {text}" for text in missing), ""]
+        lines += ["## Left out", "", *(bullet(text) for text in missing), ""]
     if any(not np.isnan(one.published) for one in findings):
         lines += [f"Published values: {REFERENCE}, arXiv 2402.14811; differences are ours minus theirs.", ""]
-    lines += ["## How this was decided", "", *(f"- {rule}" for rule in rules_of(study, findings, limits)), ""]
+    lines += ["## How this was decided", "", *(bullet(rule) for rule in rules_of(study, findings, limits)), ""]
     return "\n".join(lines)
