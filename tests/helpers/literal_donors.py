@@ -6,18 +6,19 @@ from contextlib import ExitStack
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
+from tests.helpers.anatomy import layers_of, output_projections
 from tests.helpers.literal_circuits import head_outputs, last_logits
 from tests.helpers.random_models import exact_norms
 
 
-def layer_inputs(model: LlamaForCausalLM, ids: np.ndarray) -> list[Tensor]:
+def layer_inputs(model: PreTrainedModel, ids: np.ndarray) -> list[Tensor]:
     """The residual stream before every layer of the unedited model, [prompt, pos, d_model] each."""
     seen: list[Tensor] = []
     hooks = [
-        block.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
-        for block in model.model.layers
+        block.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone())) for block in layers_of(model)
     ]
     with torch.no_grad(), exact_norms():
         model(torch.as_tensor(ids), use_cache=False)
@@ -26,11 +27,11 @@ def layer_inputs(model: LlamaForCausalLM, ids: np.ndarray) -> list[Tensor]:
     return seen
 
 
-def outputs_on_inputs(donor: LlamaForCausalLM, inputs: Sequence[Tensor], ids: np.ndarray) -> Tensor:
+def outputs_on_inputs(donor: PreTrainedModel, inputs: Sequence[Tensor], ids: np.ndarray) -> Tensor:
     """The donor's head outputs when each of its layers reads these inputs, [prompt, pos, layer, head, d_head]."""
     hooks = [
         block.register_forward_pre_hook(lambda _, given, x=x: (x, *given[1:]))
-        for block, x in zip(donor.model.layers, inputs, strict=True)
+        for block, x in zip(layers_of(donor), inputs, strict=True)
     ]
     with exact_norms():
         found = head_outputs(donor, ids)
@@ -39,9 +40,14 @@ def outputs_on_inputs(donor: LlamaForCausalLM, inputs: Sequence[Tensor], ids: np
     return found
 
 
+def _weight(projection: torch.nn.Module) -> Tensor:
+    """[out, in], as torch.nn.Linear has it."""
+    return projection.weight.T if isinstance(projection, Conv1D) else projection.weight
+
+
 def literal_contributions(
-    target: LlamaForCausalLM,
-    donor: LlamaForCausalLM,
+    target: PreTrainedModel,
+    donor: PreTrainedModel,
     prompts,
     heads: Sequence[tuple[str, int, int]],
     outputs: Tensor,
@@ -55,7 +61,7 @@ def literal_contributions(
 
     def hook(layer):
         mine = [(torch.as_tensor(prompts.roles[role]), head) for role, at, head in heads if at == layer]
-        own, other = (model.model.layers[layer].self_attn.o_proj.weight for model in (target, donor))
+        own, other = (_weight(output_projections(model)[layer]) for model in (target, donor))
 
         def edit(_, given, added):
             added = added.clone()
@@ -69,6 +75,6 @@ def literal_contributions(
 
     with ExitStack() as stack:
         stack.enter_context(exact_norms())
-        for layer, block in enumerate(target.model.layers):
-            stack.callback(block.self_attn.o_proj.register_forward_hook(hook(layer)).remove)
+        for layer, projection in enumerate(output_projections(target)):
+            stack.callback(projection.register_forward_hook(hook(layer)).remove)
         return last_logits(target, prompts.ids, prompts.length)

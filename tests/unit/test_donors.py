@@ -12,6 +12,7 @@ from entity_mech.methods.donors import DonorOutputs, DonorWeights
 from entity_mech.methods.head_patching import FromStore, Patch, heads_at, run_patches
 from tests.helpers.box_prompts import box_prompts
 from tests.helpers.cmap_sides import ROLES, A, B, D
+from tests.helpers.family_models import family_model
 from tests.helpers.literal_circuits import head_outputs
 from tests.helpers.literal_donors import layer_inputs, literal_contributions, outputs_on_inputs
 from tests.helpers.random_models import decoder_from, exact_norms, random_llama
@@ -72,6 +73,19 @@ def test_contributions_equal_hooks(models, monkeypatch, way, name):
         wanted = literal_contributions(target, donor, PROMPTS, variant, outputs)
         assert (given - wanted).abs().max() < 1e-9
     assert (found[0] - found[2]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("family", ["olmo2", "gemma2", "gpt_neox", "gpt2", "qwen3"])
+def test_contributions_equal_hooks_in_other_families(monkeypatch, family):
+    """A norm behind attention, caps and windows, blocks in parallel: what is added stands before all of them."""
+    target, donor = (family_model(family, seed).double() for seed in (0, 1))
+    for way in ("outputs", "direct"):
+        outputs = literal_outputs(target, donor, way)
+        found = found_logits(monkeypatch, target, source_of(target, donor, way), [PARTS["all"], PARTS["A"]])
+        for given, variant in zip(found, (PARTS["all"], PARTS["A"]), strict=True):
+            wanted = literal_contributions(target, donor, PROMPTS, variant, outputs)
+            assert (given - wanted).abs().max() < 1e-9, way
+        assert (found[0] - found[1]).abs().max() > 1e-2
 
 
 def test_the_two_ways_differ_only_by_what_happens_before(models, monkeypatch):
