@@ -10,7 +10,7 @@ from tests.helpers.reporting_study import make_study
 
 STUDY = make_study(2)
 SCORES = tables.path_patching(STUDY, 4, 4, tables.SMALL)
-CIRCUIT = tables.circuits(STUDY).query("model == 'base'").drop(columns="model")
+CIRCUIT = tables.circuits(STUDY).query("model == 'base'")
 STABILITY = tables.stability(STUDY).query("model == 'base'").reset_index(drop=True)
 
 

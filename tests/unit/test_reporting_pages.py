@@ -230,7 +230,7 @@ def test_captions_say_nothing_that_the_config_switched_off(name: str, given: dic
 
 def test_captions_say_who_is_patched_and_in_what_searches_there_is_a_null() -> None:
     into_tuned = Config.model_validate({"cmap": {"directions": ["into_fine_tuned"]}}).model_dump()
-    assert "Accuracy of the fine-tuned model when outputs of chosen heads are the base's" in caption(
+    assert "Accuracy of the fine-tuned model when what chosen heads add to the stream is the base's" in caption(
         "cmap", into_tuned
     )
     assert "for searches that patch into the logits" in caption("path_patching", ALL_ON)

@@ -150,7 +150,7 @@ def test_corrupted_roles_point_at_the_drawn_segment(discovery):
 
 
 def test_ablation_prompts_without_a_queried_segment_have_no_segment_roles():
-    prompts = [r.prompts["prompts"] for r in build_split("ablation", WORDS, TASK, 60, seed=0)]
+    prompts = [r.prompts["prompts"] for r in build_split("ablation", WORDS, TASK, 60, seed=0) if not r.part]
     tokens = tokenize_prompts(prompts, build("words"))
     free = tokens.query_index == -1
     assert 20 < free.sum() < 60

@@ -87,7 +87,7 @@ def test_a_prompt_says_its_roles_where_its_words_are(task, text, words):
 def test_roles_are_right_for_any_tokenizer(kind, task):
     tokenizer = build(kind, task)
     for split in ("discovery", "ablation"):
-        records = build_split(split, WORDS, task, 21, seed=0)
+        records = [record for record in build_split(split, WORDS, task, 21, seed=0) if not record.part]
         for name in records[0].prompts:
             prompts = [record.prompts[name] for record in records]
             tokens = tokenize_prompts(prompts, tokenizer)

@@ -38,7 +38,7 @@ def judged(own: float, theirs: float, below: int = 100, ceiling: float = WHOLE) 
 @pytest.mark.parametrize(
     ("own", "theirs", "answer", "words"),
     [
-        (0.74, 0.731, "yes", "the first is 1.4% [-0.2%, 2.9%] of the model's accuracy behind, less than the margin"),
+        (0.74, 0.731, "yes", "the first is 1.4% [-0.3%, 3.0%] of the model's accuracy behind, less than the margin"),
         (0.74, 0.74, "yes", "less than the margin of 10%"),
         (0.70, 0.74, "yes", "of the model's accuracy ahead, less than the margin"),
         (0.74, 0.44, "in part", "more than the margin of 10%: base's circuit is part of what chat (control) uses"),

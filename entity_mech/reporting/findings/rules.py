@@ -42,8 +42,8 @@ def rules(limits: Limits, tests: Mapping[str, int], chance: float) -> list[str]:
         f"the other does not. Cannot tell: anything else.",
         "Improved. Each group is patched into the base in two ways. Directly: its heads, with the fine-tuned model's "
         "weights, run on the base's own inputs, so that whether the group itself was improved rests on this. And its "
-        "outputs in the fine-tuned model, as published: they also hold all that was improved before the group. "
-        "Either way it is yes when the base becomes more accurate than by itself, over the same prompts, and more "
+        "outputs in the fine-tuned model, as the paper patches them, which also hold all that was improved before "
+        "the group. Either way it is yes when the base becomes more accurate than by itself, over the same prompts, and more "
         "than with every draw of as many random heads outside both circuits. The share is that rise over the "
         "model's whole gain, with the uncertainty of both; the shares of all groups need not add up to 100%.",
         f"Warnings stand beside models that answer less than {percent(limits.low_accuracy)} correctly, circuits that "
