@@ -118,6 +118,7 @@ def test_a_deleted_circuit_is_made_again_with_what_follows(study: StudyCopy, fin
     assert study.planned() == {
         "prune_circuit lora",
         "merge_tables significance",
+        "merge_tables pruning",
         "resample_scenes lora",
         "merge_tables stability",
         "tabulate_circuits",
