@@ -38,7 +38,7 @@ CIRCUIT = (
     ),
     Stage(
         "given",
-        "Which scores and circuits were given instead of being searched for?",
+        "Which scores and circuits were given instead of being searched for? (where the config gives some)",
         jobs={"take_scores": Job("between", 1500, 3), "take_circuit": Job("between", 1500, 3)},
         tables={
             "given_scores": "models/{model}/given_scores.csv",
@@ -127,7 +127,7 @@ CIRCUIT = (
     ),
     Stage(
         "wordings",
-        "Are the heads the task's, or those of its wording?",
+        "Are the heads the task's, or those of its wording? (where `stability.wordings` lists some)",
         jobs={
             "make_reworded_prompts": Job("dataset", 1500, 4),
             "try_wordings": Job("model", 3000, 10, copies=3, minutes_per_gb=40),

@@ -168,9 +168,9 @@ def test_what_was_given_is_said_first_of_a_models_circuit() -> None:
     given["given_circuits"] = pd.DataFrame({"model": ["base"], "file": ["c.json"], "digest": ["d2"], "heads": [9]})
     findings = found_in(TWO, given)
     base, chat = (about(findings, "same_circuit", model, "given").sentence for model in ("base", "chat"))
-    assert base.startswith("The circuit of base was given (`c.json`, digest d2), not searched for or pruned")
+    assert base.startswith("The circuit of base was given (c.json, digest d2), not searched for or pruned")
     assert "Left out for it: score maps" in base
-    assert chat.startswith("The path-patching scores of chat (control) were given (`s.csv`, digest d1).")
+    assert chat.startswith("The path-patching scores of chat (control) were given (s.csv, digest d1).")
     assert "structure reader +0.0172: it was taken off" in chat
     assert "value fetcher" not in chat
     assert "Left out for it: stability" in chat

@@ -211,7 +211,7 @@ def test_what_a_circuit_does_in_other_words_is_said() -> None:
     assert not any(one.about.startswith("wording") for one in found_in(TWO, given))
     table = tables.wordings("base")
     found = about(found_in(TWO, given | {"wordings": table}), "same_circuit", "base", "wording by").sentence
-    assert found.startswith("Asked in other words (`by`: `a {object} by {label}`, `{label} has`), base answers 90%")
+    assert found.startswith('Asked in other words (by: "a {object} by {label}", "{label} has"), base answers 90%')
     assert "its circuit recovers 80%" in found
     assert "keeps 75%" in found
     assert "the same tokens recover 95%" in found

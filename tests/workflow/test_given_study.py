@@ -90,8 +90,8 @@ def test_pruning_has_each_models_threshold(again: StudyCopy):
 def test_the_pages_say_what_was_given_and_what_is_missing(again: StudyCopy):
     text = result(again, "findings.md").read_text()
     digest = file_digest(again.folder / "given/circuit.json")
-    assert f"The circuit of base was given (`given/circuit.json`, digest {digest}), not searched for" in text
-    assert f"scores of lora were given (`{SCORES}`, digest {file_digest(again.folder / SCORES)})" in text
+    assert f"The circuit of base was given (given/circuit.json, digest {digest}), not searched for" in text
+    assert f"scores of lora were given ({SCORES}, digest {file_digest(again.folder / SCORES)})" in text
     assert text.count("how often other scenes would give the same heads is not known") == 2
     assert "nan" not in text
     page = result(again, "index.html").read_text()

@@ -46,6 +46,7 @@ def test_what_it_asks_of_snakemake_can_be_done():
     rows = re.search(r"^\| stage .*?\n\n", README, re.MULTILINE | re.DOTALL)[0].strip().splitlines()[2:]
     stages = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert {"behaviour", "prune_circuits", "role_map", "attention"} <= stages
+    stages -= {"given", "wordings"}  # only in runs whose config asks for them, as the table says
     jobs = planned("--forceall", *sorted(targets | stages))
     assert stages <= jobs.keys()
     assert jobs["prune_circuit"] == 4
@@ -61,4 +62,4 @@ def test_its_config_is_one():
 
 def test_every_file_it_links_to_is_there():
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert [target for target in targets if not (ROOT / target.partition("#")[0]).exists()] == []

@@ -10,10 +10,13 @@ from urllib.parse import unquote
 import pandas as pd
 import yaml
 
+from entity_mech.config.schema import Config
+from entity_mech.reporting.markdown import escaped
 from tests.helpers.reporting_columns import COLUMNS
 from tests.helpers.study_copy import CONFIG, RESULTS, StudyCopy
 
 MODELS = ["base", "lora"]
+LABELS = [model.get("label", model["name"]) for model in CONFIG["models"]]
 FIGURES = ("behaviour", "circuits/base", "circuits/lora", "path_patching/base", "path_patching/lora", "faithfulness")
 FIGURES += ("dcm", "dcm_curves", "cmap")
 
@@ -76,9 +79,10 @@ def test_every_figure_stands_beside_its_table(finished: StudyCopy):
 
 def test_the_findings_are_about_both_models(finished: StudyCopy):
     text = finished.path("findings.md").read_text()
-    for model in MODELS:
-        assert f"**{model}**" in text
-        assert re.search(rf"[Tt]he circuit of {model} \(\d+ heads\) recovers \d+% \[", text)
+    for label in LABELS:
+        name = escaped(label)
+        assert f"**{name}**" in text
+        assert re.search(rf"[Tt]he circuit of {re.escape(name)} \(\d+ heads\) recovers \d+% \[", text)
     table = pd.read_csv(finished.path("tables/findings.csv"))
     assert len(table) > 10
     assert "nan" not in text
@@ -120,7 +124,7 @@ def test_the_resolved_config_is_the_configs(finished: StudyCopy):
     resolved = yaml.safe_load(finished.path("config.resolved.yaml").read_text())
     assert resolved["prompts"] == CONFIG["prompts"]
     assert [model["name"] for model in resolved["models"]] == MODELS
-    assert resolved["dcm"]["learning_rate"] == 0.1  # a default
+    assert resolved["dcm"]["ties"] == Config().dcm.ties  # a default
 
 
 def test_no_result_names_a_place_and_nothing_temporary_is_left(finished: StudyCopy):

@@ -35,6 +35,7 @@ CONFIG = {
     ],
     "probes": {"group": "value_fetcher"},
     "path_patching": {"null_map": False},
+    "pruning": {"least_prompts": 1},  # else no head at all is left
     "faithfulness": {"random_circuits": 30},
 }
 

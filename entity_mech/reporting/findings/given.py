@@ -47,7 +47,7 @@ def given_finding(study: Study, tables: Tables, model: str) -> Finding | None:
 
 
 def _file(row: pd.Series) -> str:
-    return f"`{row['file']}`, digest {row['digest']}"
+    return f"{row['file']}, digest {row['digest']}"
 
 
 def _offset(scores: pd.DataFrame) -> list[str]:

@@ -267,7 +267,7 @@ def _in_other_words(study: Study, row: pd.Series) -> str:
     accuracy, share, recall = (
         estimate(row, what, f"{what}_low", f"{what}_high") for what in ("accuracy", "faithfulness", "recall")
     )
-    words = f"`{row['wording']}`: `{row['template']}`, `{row['query']}`"
+    words = f'{row["wording"]}: "{row["template"]}", "{row["query"]}"'
     said = f"Asked in other words ({words}), {study.label(row['model'])} answers {accuracy} correctly"
     if not float(row["accuracy_low"]) > study.task.chance:
         return (
