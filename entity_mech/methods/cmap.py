@@ -17,7 +17,8 @@ from entity_mech.methods.intervals import difference_interval, difference_p, mea
 from entity_mech.methods.part_names import DIRECT, OUTPUTS, UNION, WHOLE
 from entity_mech.methods.random_sets import random_sets
 from entity_mech.methods.sense import no_gain
-from entity_mech.models.decoder import Decoder, DecoderShape
+from entity_mech.models.decoder import Decoder
+from entity_mech.models.families.family import Sizes
 from entity_mech.progress import log
 from entity_mech.task.seeds import seed_for
 from entity_mech.task.tokens import TokenizedPrompts
@@ -67,7 +68,7 @@ class Side:
     """One of the two models: how to load it, and its clean head outputs on the evaluation prompts."""
 
     name: str
-    shape: DecoderShape
+    shape: Sizes
     prompts: TokenizedPrompts
     outputs: StoredHeads
     load: Callable[[], Decoder]
@@ -118,7 +119,7 @@ def heads_of_both(*circuits: Circuit) -> frozenset[Head]:
 
 
 def random_heads(
-    heads: Sequence[Head], taken: frozenset[Head], shape: DecoderShape, draws: int, seed: int
+    heads: Sequence[Head], taken: frozenset[Head], shape: Sizes, draws: int, seed: int
 ) -> list[tuple[Head, ...]]:
     """Distinct sets of as many random heads at each role as the set has there, none of them `taken`.
 
@@ -131,7 +132,7 @@ def random_heads(
 
 
 def part_variants(
-    circuit: str, part: Part, taken: frozenset[Head], shape: DecoderShape, options: CmapOptions
+    circuit: str, part: Part, taken: frozenset[Head], shape: Sizes, options: CmapOptions
 ) -> list[tuple[str, int | None, tuple[Head, ...]]]:
     """The part and its random controls as (kind, draw, heads); an empty part has no controls."""
     seed = seed_for(options.seed, "cmap", circuit, part.name)

@@ -1,7 +1,6 @@
 """The two models of cross-model patching, read from a run's files."""
 
 from contextlib import ExitStack
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from entity_mech.engine.load import load_checked
 from entity_mech.engine.stage import stamp_of
 from entity_mech.engine.store import open_store, read_head_outputs
 from entity_mech.methods.cmap import Side
-from entity_mech.models.decoder import DecoderShape
+from entity_mech.models.families.table import prepared
 from entity_mech.models.loading import read_model
 from entity_mech.task.tokens import read_prompts
 
@@ -20,7 +19,7 @@ def open_side(model: str | Path, tokens: str | Path, activations: str | Path, de
     file = opened.enter_context(open_store(activations, stamp_of(info, tokens)))
     return Side(
         info["name"],
-        DecoderShape(**{field.name: info[field.name] for field in fields(DecoderShape)}),
+        prepared(info).sizes,
         read_prompts(tokens, "prompts"),
         read_head_outputs(file["prompts"]),
         partial(load_checked, Path(model), device, info["dtype"]),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entity_mech.models.decoder import Decoder, DecoderShape, Experts, LayerWeights, Norm, RotaryTable
+from entity_mech.models.decoder import Decoder, Experts, LayerWeights, Norm, RotaryTable
 from entity_mech.models.families.family import Description
 
 Rotaries = Mapping[str, Mapping[str, Any]]  # kind of layer -> inv_freq [rotated dimensions / 2], attention_scaling
@@ -128,12 +128,11 @@ def assemble(
     s, names = described.sizes, described.family.layout
     reader = _Reader(described, get, device, dtype)
     tables = {kind: rotary_table(rotary, s.max_position, device, dtype) for kind, rotary in rotaries.items()}
-    shape = DecoderShape(**{key: getattr(s, key) for key in DecoderShape.__dataclass_fields__})
     embedding = reader.load(f"{names.embedding}.weight")
     norm_final = reader.norm(names.norm_final)
     assert norm_final is not None
     return Decoder(
-        shape=shape,
+        shape=s,
         block=described.block,
         layers=tuple(
             reader.layer(i, tables[kind] if kind else None) for i, kind in enumerate(described.block.rotary)

@@ -10,26 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entity_mech.models.families.family import Block
-
-
-@dataclass(frozen=True)
-class DecoderShape:
-    """Sizes of a decoder; nothing here is ever derived by dividing other sizes."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-    d_model: int
-    d_mlp: int
-    vocab: int
-    max_position: int
-
-    @property
-    def group(self) -> int:
-        """Query heads that share one key/value head."""
-        return self.n_heads // self.n_kv_heads
+from entity_mech.models.families.family import Block, Sizes
 
 
 @dataclass(frozen=True)
@@ -91,7 +72,7 @@ class LayerWeights:
 class Decoder:
     """A decoder ready to run: weights, rotary tables and what its blocks compute, on one device in one dtype."""
 
-    shape: DecoderShape
+    shape: Sizes
     block: Block
     layers: tuple[LayerWeights, ...]
     embedding: Tensor  # [vocab, d_model]

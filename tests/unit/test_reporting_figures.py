@@ -174,6 +174,19 @@ def test_no_legend_for_random_draws_that_were_not_made() -> None:
         assert any("random heads" in label for label in labels) == said
 
 
+def test_an_empty_group_has_no_bar() -> None:
+    study = make_study(2)
+    results = tables.cmap(study)
+    empty = (results["part"] == "C") & (results["circuit"] == "chat") & (results["kind"] == "chosen")
+    results.loc[empty, "n_heads"] = 0
+    figure = cmap(study, results[~((results["part"] == "C") & (results["kind"] == "random"))]).figure
+    check_text(figure)
+    said = [text for axes in figure.axes for text in axes.texts if text.get_text() == "no heads"]
+    assert len(said) == empty.sum() > 0
+    bars = sum(len(axes.patches) for axes in figure.axes)
+    assert bars == (results["kind"] == "chosen").sum() - empty.sum()
+
+
 def test_models_of_another_base_are_drawn_but_not_as_fine_tuned() -> None:
     study = make_study(2, others=("stranger",))
     assert study.fine_tuned == ("chat",)

@@ -66,12 +66,19 @@ def test_what_random_heads_reach_is_no_improvement() -> None:
     assert "but random heads reach as much (up to +14 points)" in found.sentence
 
 
-def test_too_few_random_heads_show_nothing() -> None:
+def test_with_too_few_random_heads_it_cannot_be_told_and_the_headline_says_so() -> None:
     given = run_tables(TWO, BETTER)
-    given["cmap"] = given["cmap"][(given["cmap"]["kind"] != "random") | (given["cmap"]["draw"] < 10)]
-    found = about(found_in(TWO, given), "improved", "chat", "A")
-    assert found.answer == "not shown"
+    table = given["cmap"]
+    assert verdict(TWO, found_in(TWO, given), "improved", "chat") == "A (77%), B (72%)"
+    few = (table["kind"] == "random") & (table["draw"] >= 10)
+    given["cmap"] = table[~few]
+    findings = found_in(TWO, given)
+    found = about(findings, "improved", "chat", "A")
+    assert found.answer == "cannot tell"
     assert "only 10 sets of as many random heads" in found.sentence
+    assert verdict(TWO, findings, "improved", "chat") == "cannot tell: A (77%), B (72%)"
+    given["cmap"] = table[~(few & (table["part"] == "A"))]
+    assert verdict(TWO, found_in(TWO, given), "improved", "chat") == "B (72%); cannot tell: A (77%)"
 
 
 def test_a_rise_must_stand_among_all_patches() -> None:

@@ -45,6 +45,11 @@ class Sizes:
     norm_eps: float
     tied: bool  # the unembedding is the embedding
 
+    @property
+    def group(self) -> int:
+        """Query heads that share one key/value head."""
+        return self.n_heads // self.n_kv_heads
+
 
 @dataclass(frozen=True)
 class Block:

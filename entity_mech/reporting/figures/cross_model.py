@@ -14,6 +14,7 @@ from entity_mech.reporting.style import (
     FAINT,
     PUBLISHED,
     SMALL,
+    TINY,
     accuracy_axis,
     points,
     short_name,
@@ -44,6 +45,10 @@ def draw_bars(axes: Axes, rows: pd.DataFrame, draws: Draws, keys: list[str], bas
     width = 0.8 / len(circuits)
     for side, circuit in enumerate(circuits):
         own = rows[rows["circuit"] == circuit]
+        empty = own[own["n_heads"] == 0]
+        for x in empty["x"] + (side - (len(circuits) - 1) / 2) * width:
+            axes.text(x, 0.04, "no heads", rotation=90, ha="center", fontsize=points(TINY), color=FAINT)
+        own = own[own["n_heads"] > 0]
         at = own["x"] + (side - (len(circuits) - 1) / 2) * width
         hatched = circuit == base
         colors = list(own["color"])

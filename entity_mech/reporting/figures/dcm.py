@@ -58,6 +58,7 @@ def dcm(study: Study, results: pd.DataFrame) -> Drawing:
             Line2D([], [], color=FAINT, label="no head patched", **tick),
             Line2D([], [], color="black", label="every head of the group patched", **tick),
             Line2D([], [], ls="none", label="k of n: heads chosen, of the group's"),
+            Line2D([], [], ls="none", label="(k of n): these are not shown to do anything"),
         ]
         if table["published"].notna().any():
             handles.append(Line2D([], [], **PUBLISHED, label="published"))

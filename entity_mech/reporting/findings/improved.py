@@ -15,6 +15,7 @@ from entity_mech.methods.part_names import DIRECT, OUTPUTS, UNION, WHOLE
 from entity_mech.methods.sense import no_gain
 from entity_mech.reporting.findings.estimate import Estimate, estimate
 from entity_mech.reporting.findings.finding import (
+    CANNOT_TELL,
     EMPTY,
     GAIN,
     IMPROVED,
@@ -109,6 +110,7 @@ def improvement_finding(
     best = Estimate(float(drawn.max()) if len(drawn) else np.nan)
     answer, how = NOT_SHOWN, rise.points()
     if shown and rise.value > 0 and 1 / (len(drawn) + 1) >= limits.alpha:
+        answer = CANNOT_TELL
         how += (
             f", but only {len(drawn)} sets of as many random heads lie outside the circuits, too few to compare with"
         )

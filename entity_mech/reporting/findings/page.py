@@ -118,13 +118,22 @@ def _improved(study: Study, own: Sequence[Finding]) -> str:
         return LEFT_OUT
     if any(one.about == "gain" for one in own):
         return "no gain shown"
-    improved = [one for one in own if one.answer == YES]
-    improved.sort(key=lambda one: -one.number.value)
-    for wanted, before in ((study.letters, ""), ([about_outputs(name) for name in study.letters], "not shown; ")):
-        if better := [one for one in improved if one.about in wanted]:
-            return before + ", ".join(f"{one.about} ({percent(one.number.value)})" for one in better)
+    outputs = [about_outputs(name) for name in study.letters]
+    open_ = _named(own, CANNOT_TELL, study.letters)
+    if better := _named(own, YES, study.letters):
+        return f"{better}; {CANNOT_TELL}: {open_}" if open_ else better
+    if open_:
+        return f"{CANNOT_TELL}: {open_}"
+    if better := _named(own, YES, outputs):
+        return f"{NOT_SHOWN}; {better}"
     together = [one.about for one in own if one.about in (UNION, WHOLE) and one.answer == YES]
     return "no group alone; all together" if together else NOT_SHOWN
+
+
+def _named(own: Sequence[Finding], answer: str, wanted: Sequence[str]) -> str:
+    """The parts with an answer, the most accurate first, each with its accuracy."""
+    found = sorted((one for one in own if one.answer == answer), key=lambda one: -one.number.value)
+    return ", ".join(f"{one.about} ({percent(one.number.value)})" for one in found if one.about in wanted)
 
 
 def summary_table(study: Study, findings: Sequence[Finding]) -> pd.DataFrame:

@@ -44,8 +44,9 @@ def rules(limits: Limits, tests: Mapping[str, int], chance: float) -> list[str]:
         "weights, run on the base's own inputs, so that whether the group itself was improved rests on this. And its "
         "outputs in the fine-tuned model, as the paper patches them, which also hold all that was improved before "
         "the group. Either way it is yes when the base becomes more accurate than by itself, over the same prompts, "
-        "and more than with every draw of as many random heads outside both circuits. The share is that rise over "
-        "the model's whole gain, with the uncertainty of both; the shares of all groups need not add up to 100%.",
+        "and more than with every draw of as many random heads outside both circuits. It cannot be told where too "
+        "few such heads are left to draw from. The share is that rise over the model's whole gain, with the "
+        "uncertainty of both; the shares of all groups need not add up to 100%.",
         f"Warnings stand beside models that answer less than {percent(limits.low_accuracy)} correctly, circuits that "
         f"are no better than a guess or than random ones, chains whose tokens carry less than "
         f"{percent(limits.low_ceiling)} of the model's accuracy, and empty groups. A circuit with more than "
