@@ -95,15 +95,23 @@ def few_prompts(n: int, least: int, accuracy: float, threshold: float) -> str:
 GIVEN_EMPTY = "so it was given"
 
 
-def empty_groups(model: str, names: Sequence[str], why: str = "no candidate there was needed") -> str:
-    """For a circuit with groups in which no head was kept, or given (why: `GIVEN_EMPTY`)."""
+NOT_FOUND = "the search found none there"
+NOT_NEEDED = "no candidate there was needed"
+
+
+def empty_groups(model: str, names: Sequence[str], why: str) -> str:
+    """For a circuit with groups without heads. why: `NOT_FOUND`, `NOT_NEEDED` (pruned away) or `GIVEN_EMPTY`."""
     if not names:
         return ""
-    one = len(names) == 1
     return (
-        f"The circuit of {model} has no heads in {' and '.join(names)}: {why}. What later "
-        f"stages say about {'this group' if one else 'these groups'} is about nothing."
+        f"The circuit of {model} has no heads in {listed(names)}: {why}. What later "
+        f"stages say about {'this group' if len(names) == 1 else 'these groups'} is about nothing."
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def no_gain(model: str, base: str, low: float) -> str:
@@ -153,7 +161,7 @@ def hidden_groups(
     if not names:
         return ""
     return (
-        f"No heads of {' and '.join(names)} were found in {model} although it needs heads there: accuracy falls "
+        f"No heads of {listed(names)} were found in {model} although it needs heads there: accuracy falls "
         f"{_falls(needed)}. {_HIDING}"
     )
 

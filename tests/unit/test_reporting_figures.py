@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+import tests.helpers.reporting_stage_tables as more
 import tests.helpers.reporting_tables as tables
 from entity_mech.files import read_table
 from entity_mech.reporting.catalogue import FAMILIES
 from entity_mech.reporting.figures.accuracy import accuracy
+from entity_mech.reporting.figures.circuit_size import circuit_size
 from entity_mech.reporting.figures.cmap import cmap
 from entity_mech.reporting.figures.dcm import dcm, dcm_curves
 from entity_mech.reporting.figures.faithfulness import faithfulness
@@ -172,6 +174,26 @@ def test_no_legend_for_random_draws_that_were_not_made() -> None:
     for given, said in ((results, True), (results[results["kind"] != "random"], False)):
         labels = [text for text, *_ in placed_texts(cmap(study, given).figure)]
         assert any("random heads" in label for label in labels) == said
+
+
+def test_the_size_of_circuits_of_a_model_that_answers_nothing() -> None:
+    """Faithfulness is then undefined; where circuits answer nothing, the model's own accuracy is not in the table."""
+    study = make_study(3)
+    curve, summary = more.circuit_size(study, 48)
+    none, weak = (curve["model"] == name for name in study.models[1:])
+    measured = [name for name in curve if name.startswith("faithfulness")]
+    curve.loc[none, measured] = np.nan
+    curve.loc[weak, measured] = 0.0
+    curve.loc[none | weak, [name for name in curve if name.startswith("accuracy")]] = 0.0
+    summary.loc[summary["model"] == study.models[1], ["area", "distance"]] = np.nan
+    figure = circuit_size(study, curve, summary).figure
+    check_text(figure)
+    dashed = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert len(dashed) == 2
+    assert dashed[1] == 0 < dashed[0]
+    labels = [text for text, *_ in placed_texts(figure)]
+    assert any(label.endswith(": answers no prompt correctly") for label in labels)
+    assert not any("nan" in label for label in labels)
 
 
 def test_an_empty_group_has_no_bar() -> None:

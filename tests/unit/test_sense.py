@@ -12,6 +12,7 @@ from entity_mech.methods.multiple import holm
 from entity_mech.methods.sense import (
     at_chance,
     hidden_groups,
+    listed,
     low_ceiling,
     missed_heads,
     missing_searches,
@@ -178,6 +179,33 @@ def test_empty_groups_are_said_with_the_circuit() -> None:
     assert found.sentence.startswith(
         "The circuit of chat (control) has no heads in group C (position detector): no candidate there was needed."
     )
+
+
+def test_what_was_not_found_is_told_from_what_was_pruned_away() -> None:
+    given = run_tables(TWO)
+    circuits = given["circuits"]
+    own = circuits["model"] == "chat"
+    circuits.loc[own & (circuits["letter"] == "B"), "kept"] = False
+    given["circuits"] = circuits[~(own & circuits["letter"].isin(["C", "D"]))]
+    said = about(found_in(TWO, given), "same_circuit", "chat", "empty groups").sentence
+    assert "in group C (position detector) and group D (structure reader): the search found none there." in said
+    assert "in group B (position transmitter): no candidate there was needed. What later stages say" in said
+
+
+def test_where_no_prompt_is_answered_nothing_is_said_of_what_pruning_kept() -> None:
+    given = run_tables(TWO) | {"stability": tables.stability(TWO), "pruning": tables.pruning(TWO)}
+    assert about(found_in(TWO, given), "same_circuit", "chat", "stability").sentence
+    own = given["pruning"]["model"] == "chat"
+    numbers = [name for name in given["pruning"] if name.startswith("faithfulness")]
+    given["pruning"].loc[own, numbers] = np.nan
+    findings = found_in(TWO, given)
+    said = about(findings, "same_circuit", "chat", "pruning").sentence
+    assert said.endswith("chat (control) answers no pruning prompt correctly, so no head could be judged.")
+    assert not any(one.about == "stability" and one.model == "chat" for one in findings)
+
+
+def test_names_in_a_row() -> None:
+    assert [listed("ABC"[:n]) for n in range(4)] == ["", "A", "A and B", "A, B and C"]
 
 
 def test_a_circuit_that_rises_above_its_model_says_what_it_keeps() -> None:

@@ -9,7 +9,7 @@ from entity_mech.files import read_checked_json, read_table, write_table
 from entity_mech.methods.circuits import read_circuit, write_circuit
 from entity_mech.methods.pruning import PruningOptions, join_pairs, prune_circuit
 from entity_mech.methods.put_back import put_back, put_back_json
-from entity_mech.methods.sense import broken_pruning, coarse_pruning, empty_groups
+from entity_mech.methods.sense import NOT_FOUND, NOT_NEEDED, broken_pruning, coarse_pruning, empty_groups
 from entity_mech.methods.stability import write_judged
 from entity_mech.provenance import file_digest, value_digest
 
@@ -33,10 +33,12 @@ with job(snakemake):
     minimal = prune_circuit(decoder, prompts, means, candidates, rule, pairs, partial)
     found = put_back(decoder, prompts, means, candidates, minimal, rule)
     numbers = found.summary.iloc[0].to_dict()
+    empty = [group for group in found.circuit.groups if not group.heads]
     warn(
         broken_pruning(decoder.name, numbers),
         coarse_pruning(decoder.name, numbers),
-        empty_groups(decoder.name, [f"group {one.letter}" for one in found.circuit.groups if not one.heads]),
+        empty_groups(decoder.name, [f"group {one.letter}" for one in empty if not one.candidates], NOT_FOUND),
+        empty_groups(decoder.name, [f"group {one.letter}" for one in empty if one.candidates], NOT_NEEDED),
     )
     write_circuit(
         snakemake.output.circuit,

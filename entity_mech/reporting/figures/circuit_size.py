@@ -48,8 +48,9 @@ def circuit_size(study: Study, curve: pd.DataFrame, summary: pd.DataFrame) -> Dr
         handles = model_handles(study, models)
         for handle, model in zip(handles, models, strict=True):
             one = about[model]
-            text = f"{study.label(model)}: area {one['area']:.2f}, distance {one['distance']:.2f}"
-            handle.set_label(f"{text}, knee at {int(one['knee_heads'])}")
+            text = f"area {one['area']:.2f}, distance {one['distance']:.2f}, knee at {int(one['knee_heads'])}"
+            answers = pd.notna(one["area"])
+            handle.set_label(f"{study.label(model)}: {text if answers else 'answers no prompt correctly'}")
         legend_below(figure, handles)
     return Drawing(figure, table)
 
@@ -59,8 +60,15 @@ def _curve(axes: Axes, study: Study, own: pd.DataFrame, column: str) -> None:
     axes.fill_between(own["heads"], own[f"{column}_low"], own[f"{column}_high"], color=color, alpha=0.13, lw=0)
     axes.plot(own["heads"], own[column], color=color)
     if column == "accuracy":
-        defined = own[own["faithfulness"] > 0]
-        whole = (defined["accuracy"] / defined["faithfulness"]).tail(1)
-        axes.plot([0, own["heads"].max()], [*whole, *whole], color=color, lw=0.8, ls="--")
+        for whole in _whole_accuracy(own):
+            axes.plot([0, own["heads"].max()], [whole, whole], color=color, lw=0.8, ls="--")
     knee = own[own["k"] == own["knee_k"]]
     axes.plot(knee["heads"], knee[column], marker=marker, ms=6, mfc=color, mec="white", mew=0.7, ls="none", zorder=5)
+
+
+def _whole_accuracy(own: pd.DataFrame) -> list[float]:
+    """The model's own accuracy, from a circuit's and its faithfulness; none where every circuit answers nothing."""
+    if own["faithfulness"].isna().all():  # a share of no right answers
+        return [0.0]
+    known = own[own["faithfulness"] > 0].tail(1)
+    return list(known["accuracy"] / known["faithfulness"])

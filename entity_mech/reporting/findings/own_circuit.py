@@ -12,6 +12,8 @@ import pandas as pd
 
 from entity_mech.methods.sense import (
     GIVEN_EMPTY,
+    NOT_FOUND,
+    NOT_NEEDED,
     at_chance,
     broken_pruning,
     coarse_pruning,
@@ -80,20 +82,31 @@ def pruning_finding(study: Study, tables: Tables, model: str) -> Finding | None:
         estimate(row, f"faithfulness_{when}", f"faithfulness_{when}_low", f"faithfulness_{when}_high")
         for when in ("before", "after")
     )
-    said = [
-        f"Of {heads_in_words(int(row['candidates']))} that the searches found in {name}, pruning leaves "
-        f"{int(row['kept'])}: on the pruning prompts they recover {after} of the model's accuracy, and all of them "
-        f"{before}."
-    ]
+    kept = f"Of {heads_in_words(int(row['candidates']))} that the searches found in {name}, pruning leaves "
+    kept += f"{int(row['kept'])}"
+    if np.isnan(after.value):
+        text = f"{kept}: {name} answers no pruning prompt correctly, so no head could be judged."
+        return Finding(SAME_CIRCUIT, model, "pruning", text, source="pruning")
+    said = [f"{kept}: on the pruning prompts they recover {after} of the model's accuracy, and all of them {before}."]
     said += [broken_pruning(name, numbers), coarse_pruning(name, numbers)]
     return Finding(SAME_CIRCUIT, model, "pruning", " ".join(filter(None, said)), "", after, source="pruning")
 
 
 def empty_groups_finding(study: Study, tables: Tables, model: str) -> Finding | None:
     """Which groups of a circuit have no heads; None where all have some."""
-    why = [] if given_circuit_of(tables, model) is None else [GIVEN_EMPTY]
-    text = empty_groups(study.label(model), list(_empty(study, tables, model)), *why)
-    return Finding(SAME_CIRCUIT, model, "empty groups", text, source="circuits") if text else None
+    names, label = list(_empty(study, tables, model)), study.label(model)
+    if not names:
+        return None
+    if given_circuit_of(tables, model) is not None:
+        said = [empty_groups(label, names, GIVEN_EMPTY)]
+    else:
+        found = set(tables["circuits"].query("model == @model")["letter"])
+        searched = {_name(group) for group in study.groups if group.letter in found}
+        said = [
+            empty_groups(label, [name for name in names if name not in searched], NOT_FOUND),
+            empty_groups(label, [name for name in names if name in searched], NOT_NEEDED),
+        ]
+    return Finding(SAME_CIRCUIT, model, "empty groups", " ".join(filter(None, said)), source="circuits")
 
 
 def hidden_groups_finding(study: Study, tables: Tables, limits: Limits, model: str) -> Finding | None:
@@ -238,7 +251,8 @@ def stability_finding(study: Study, tables: Tables, model: str) -> Finding | Non
     if table is None:
         return None
     kept = table[(table["model"] == model) & is_true(table["kept"])]
-    if kept.empty:
+    pruning = first(tables["pruning"], model=model) if "pruning" in tables else None
+    if kept.empty or (pruning is not None and np.isnan(pruning["faithfulness_after"])):  # nothing was judged
         return None
     weak = kept[kept["kept_frequency"] < HALF].sort_values(["letter", "layer", "head"])
     total = heads_in_words(len(kept))
