@@ -11,11 +11,14 @@ _ROLE = re.compile(r"(?<![`\\])(`[\w ,]+`)(?!`)")
 _MARKS = re.compile(r"([\\`*|~$]|(?<!\w)_|_(?!\w)|\](?=[\[(:]))")
 
 
+def by_role(text: str) -> list[tuple[str, bool]]:
+    """A sentence in pieces, each with whether it is a token role (then with its backticks)."""
+    return [(part, number % 2 == 1) for number, part in enumerate(_ROLE.split(text))]
+
+
 def escaped(text: object) -> str:
     """Text inside a line: HTML and Markdown in it are shown, not followed. Line ends become blanks."""
-    parts = _ROLE.split(" ".join(str(text).split()))
-    # Every other part is a role.
-    return "".join(part if number % 2 else _plain(part) for number, part in enumerate(parts))
+    return "".join(part if role else _plain(part) for part, role in by_role(" ".join(str(text).split())))
 
 
 def bullet(text: object) -> str:

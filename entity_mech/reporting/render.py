@@ -7,6 +7,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from entity_mech.reporting.findings.estimate import percent
+from entity_mech.reporting.markdown import by_role
 
 
 @cache
@@ -19,6 +20,7 @@ def _pages() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    environment.filters["by_role"] = by_role
     return environment
 
 

@@ -12,9 +12,10 @@ from snakemake.report.html_reporter.data.results import render_results
 
 from entity_mech.config.schema import Config
 from entity_mech.files import write_table
+from entity_mech.reporting import render
 from entity_mech.reporting.findings.page import findings_markdown, summary_table
 from entity_mech.reporting.index_page import write_index
-from entity_mech.reporting.markdown import bullet, escaped
+from entity_mech.reporting.markdown import bullet, by_role, escaped
 from entity_mech.reporting.runs_page import write_runs
 from entity_mech.reporting.study import Study, as_param
 from entity_mech.reporting.style import save_drawing
@@ -131,3 +132,20 @@ def test_markdown_is_shown_and_not_followed(text: str, said: str) -> None:
 @pytest.mark.parametrize("text", ["# heading", "- list", "+ list", "=== line"])
 def test_a_bullets_text_begins_nothing(text: str) -> None:
     assert bullet(text) == f"- \\{text}"
+
+
+def test_roles_between_backticks_are_told_from_other_text():
+    text = "falls at `label` and `query_label`, not at `<b>`"
+    assert by_role(text) == [
+        ("falls at ", False), ("`label`", True), (" and ", False), ("`query_label`", True), (", not at `<b>`", False)
+    ]  # fmt: skip
+    assert "".join(part for part, _ in by_role(text)) == text
+
+
+def test_on_narrow_screens_figures_stand_above_their_captions():
+    """The rule for narrow screens overrides what stands before it only."""
+    css = (Path(render.__file__).parent / "templates/page.css").read_text()
+    narrow = css.index("@media (max-width")
+    for selector in (".said {", ".gallery > figure:only-child {"):
+        assert css.index(selector) < narrow
+        assert selector.split(" {")[0] in css[narrow:]
